@@ -292,6 +292,13 @@ Result<> HomeProtocol::ended(const std::string& from, const FourTuple& tuple,
   return forget(tuple, generation);
 }
 
+// True if the decision that this endpoint moves is not settled yet.
+bool HomeProtocol::is_leaving(const FourTuple& tuple) const {
+  return std::ranges::any_of(table_.journal().decisions(), [&](const auto& each) {
+    return each.second.tuple.unmapped() == tuple.unmapped();
+  });
+}
+
 Result<int> HomeProtocol::query_holder(const std::string& from, const FourTuple& tuple,
                                        const std::string& service,
                                        const SocketAddress& control_address,
@@ -313,7 +320,8 @@ Result<int> HomeProtocol::query_holder(const std::string& from, const FourTuple&
     return 1;
   }
   if (!socket) return 0;
-  if (socket->mark == steer::kFreezeMark) return 1;  // it is about to leave, or in doubt
+  // It is about to leave, or in doubt. A socket without a peer has no mark then.
+  if (socket->mark == steer::kFreezeMark || is_leaving(tuple)) return 1;
   if (is_own(tuple.local.ip.unmapped())) return 0;
   if (!services_.policy.knows(service))
     return fail(EACCES, "service '{}' is not configured here", service);

@@ -91,6 +91,7 @@ class HomeProtocol {
   asio::awaitable<void> reassert_held(std::string host, SocketAddress control_address);
   void note_unheard(const FourTuple& tuple, const RemoteConnection& away, bool unheard);
   bool goes_by_router(const RemoteConnection& away) const;
+  bool is_leaving(const FourTuple& tuple) const;
   asio::awaitable<bool> ask_about(FourTuple tuple, RemoteConnection away,
                                   SocketAddress control_address);
   asio::awaitable<void> verify_holders(std::string host, SocketAddress control_address);

@@ -33,11 +33,14 @@ asio::awaitable<void> finish_listener_export(Connections& connections,
 
 // Stops the listener for every duplicate of its descriptor. A bound socket does not send
 // anything.
+void stop_listening(const Services& services, ExportedEndpoint& one) {
+  if (one.endpoint.state != SOCKMI_LISTENING) return;
+  (void)::shutdown(one.socket.get(), SHUT_RD);
+  release(services, one.tuple.local);
+}
+
 void forget_passive(Connections& connections, ExportedEndpoint& one) {
-  if (one.endpoint.state == SOCKMI_LISTENING) {
-    (void)::shutdown(one.socket.get(), SHUT_RD);
-    release(connections.services, one.tuple.local);
-  }
+  stop_listening(connections.services, one);
   if (one.imported) {
     spawn(connections.services.io, "finish_listener_export",
           finish_listener_export(connections, *one.imported));
@@ -141,6 +144,7 @@ asio::awaitable<void> settle_ended(Connections& connections, ExportedEndpoint& o
     co_await retry_removal(connections.services, connections.table,
                            std::vector<FourTuple>(1, one.tuple));
   }
+  stop_listening(connections.services, one);
   end_socket(connections.services, one, true);
   // The record is a newer one if the connection has moved again while its redirect could
   // not be removed.
@@ -186,6 +190,13 @@ bool has_moved_on(const Connections& connections, const cluster::SelectedHost& i
                   const ExportedEndpoint& one) {
   const RemoteConnection* now = connections.table.find_remote(one.tuple);
   return now && (now->host != importer.host || now->generation > one.endpoint.generation);
+}
+
+// A listener has no state that could have ended at the importer. If this host is its
+// home, it gets its clients again. (Another home removed its redirect before the thaw.)
+Outcome outcome_here(Outcome there, const ExportedEndpoint& one) {
+  const bool continues = there == Outcome::Ended && one.passive() && !one.imported;
+  return continues ? Outcome::NeverThawed : there;
 }
 
 // The importer has not been asked yet about an endpoint that was recovered from the
@@ -245,7 +256,7 @@ asio::awaitable<void> settle(Connections& connections, const cluster::SelectedHo
     log::warn("outcome_outdated",
               {{"connection", one.tuple}, {"host", importer.host}, {"error", reason}});
   }
-  switch (outdated ? Outcome::Lives : commitment.outcome) {
+  switch (outdated ? Outcome::Lives : outcome_here(commitment.outcome, one)) {
     case Outcome::NeverThawed:
       one.result =
           fail(ECANCELED, "{}: {}; the endpoint continues here", importer.host, reason.reason);

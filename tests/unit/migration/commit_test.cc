@@ -52,13 +52,15 @@ constexpr Scenario kLeavesHome{.name = "LeavesHome", .from = Network::A},
                        .token = true,
                        .grouped = true},
     kGroupAsks{
-        .name = "GroupAsks", .from = Network::A, .connections = 2, .asks = true, .grouped = true};
+        .name = "GroupAsks", .from = Network::A, .connections = 2, .asks = true, .grouped = true},
+    kListenerLeavesHome{.name = "ListenerLeavesHome", .from = Network::A, .listens = true},
+    kListenerReturnsHome{.name = "ListenerReturnsHome", .from = Network::B, .listens = true};
 
 // Longer than the kernel keeps the redirect, and than the importer waits before it asks.
 constexpr milliseconds kLong{12'000};
 
 // A run has at least this many visible actions of each host, and this many messages.
-constexpr std::size_t kLeastActions = 15, kLeastMessages = 7;
+constexpr std::size_t kLeastActions = 10, kLeastMessages = 5;
 constexpr int kWalks = 15;
 
 struct NamedFate {
@@ -282,6 +284,26 @@ TEST_P(Halves, OfAGroupDoNotThaw) {
   EXPECT_EQ(hosts.verdict_on_half(), EAGAIN);
   EXPECT_EQ(hosts.faults(), "");
   EXPECT_TRUE(hosts.moved());
+}
+
+class Listeners : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Listener, Listeners,
+                         testing::Values(kListenerLeavesHome, kListenerReturnsHome), name_of);
+
+TEST_P(Listeners, TheExporterMayDieAtAnyPoint) {
+  die_everywhere(exporter(), milliseconds(0));
+}
+
+TEST_P(Listeners, TheExporterMayBeAwayForLong) {
+  die_everywhere(exporter(), kLong);
+}
+
+TEST_P(Listeners, TheImporterMayDieAtAnyPoint) {
+  die_everywhere(importer(), milliseconds(0));
+}
+
+TEST_P(Listeners, EachMessageMayBeLostLateOrDoubled) {
+  disturb_each_message();
 }
 
 // Several faults in one run. The seed repeats it.

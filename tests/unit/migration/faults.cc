@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <set>
+#include <stdexcept>
 
 #include <nlohmann/json.hpp>
 
@@ -11,26 +12,71 @@
 #include "two_hosts.h"
 
 namespace sockmi::daemon {
+namespace {
 
-std::string TwoHosts::faults_of_rules(const Connection& connection, Place lives_at) {
+std::string differs(bool is, bool should, const std::string& what) {
+  return is == should ? "" : fmt::format("{} {}\n", what, should ? "is missing" : "is left");
+}
+
+}  // namespace
+
+std::string TwoHosts::faults_of_rules(const Connection& connection, Place lives_at) const {
   std::string out;
-  const auto wants = [&](bool is, bool should, const std::string& what) {
-    if (is != should) out += fmt::format("{} {}\n", what, should ? "is missing" : "is left");
-  };
   const Rules &home = hosts_[Network::A].rules, &away = hosts_[Network::B].rules;
   const bool is_away = lives_at == Network::B;
   const auto redirect = home.redirects.find(connection.tuple);
-  wants(redirect != home.redirects.end(), is_away, "home's redirect");
+  out += differs(redirect != home.redirects.end(), is_away, "home's redirect");
   if (is_away && redirect != home.redirects.end() && redirect->second.until != kNoTimer)
     out += "home's redirect expires\n";
-  wants(home.returning.contains(connection.tuple), false, "a return");
-  wants(home.foreign.contains(connection.tuple), false, "a foreign address at home");
+  out += differs(home.returning.contains(connection.tuple), false, "a return");
+  out += faults_of_foreign(connection, is_away);
+  return out + differs(!away.redirects.empty(), false, "a redirect at the other host");
+}
+
+std::string TwoHosts::faults_of_foreign(const Connection& connection, bool is_away) const {
+  const Rules &home = hosts_[Network::A].rules, &away = hosts_[Network::B].rules;
+  std::string out =
+      differs(home.foreign.contains(connection.tuple), false, "a foreign address at home");
   const auto foreign = away.foreign.find(connection.tuple);
-  wants(foreign != away.foreign.end(), is_away, "the foreign address");
+  out += differs(foreign != away.foreign.end(), is_away, "the foreign address");
   if (is_away && foreign != away.foreign.end() && foreign->second != kNoTimer)
     out += "the foreign address expires\n";
-  wants(!away.redirects.empty(), false, "a redirect at the other host");
   return out;
+}
+
+std::string TwoHosts::faults_of_ports(const Connection& connection) const {
+  const Rules &home = hosts_[Network::A].rules, &away = hosts_[Network::B].rules;
+  const bool is_away = connection.lives_at == Network::B;
+  std::string out =
+      differs(home.ports.contains(connection.local()), is_away, "home's redirect of the port");
+  out += differs(!home.blocked.empty() || !away.blocked.empty(), false, "a blocked port");
+  out += differs(!away.ports.empty(), false, "a redirected port at the other host");
+  return out + faults_of_foreign(connection, is_away);
+}
+
+// A listener has its port for itself: the one that lives accepts a client, and the other
+// one is closed for each of its descriptors.
+std::string TwoHosts::faults_of_listener(Connection& connection) {
+  const auto listens = [](const unique_fd& fd) {
+    return fd && state_of(fd.get()) == tcp::kListen;
+  };
+  const bool stays = listens(connection.server), moved = listens(connection.taken);
+  if (stays && moved) return "two listeners\n";
+  if (!stays && !moved) return thawed_ ? faults_of_ports(connection) : "no listener\n";
+  moved_ += moved;
+  connection.lives_at = moved ? other(scenario_.from) : scenario_.from;
+  const unique_fd& live = moved ? connection.taken : connection.server;
+  try {
+    const unique_fd client = network_.connect_to(*SocketAddress::parse(connection.local()));
+    pollfd wanted{live.get(), POLLIN, 0};
+    if (::poll(&wanted, 1, 5000) != 1) return "the listener does not get its client\n";
+    const unique_fd server(::accept4(live.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (::send(client.get(), "hello", 5, MSG_NOSIGNAL) != 5 || read(server.get(), 5) != "hello")
+      return "the client's bytes do not arrive\n";
+  } catch (const std::runtime_error& error) {
+    return fmt::format("{}\n", error.what());
+  }
+  return faults_of_ports(connection);
 }
 
 std::string TwoHosts::faults_of(Connection& connection) {
@@ -114,7 +160,7 @@ std::string TwoHosts::faults() {
   std::string out = std::exchange(troubles_, "");
   std::vector<std::string> away;
   for (Connection& each : connections_) {
-    std::string wrong = faults_of(each);
+    std::string wrong = scenario_.listens ? faults_of_listener(each) : faults_of(each);
     wrong += faults_of_result(each);
     wrong += faults_of_token(each);
     if (!wrong.empty()) out += each.tuple + ": " + wrong;

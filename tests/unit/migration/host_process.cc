@@ -33,6 +33,12 @@ std::string text_of(ByteView bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+bool listens(int fd) {
+  int out = 0;
+  socklen_t size = sizeof out;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &out, &size) == 0 && out == 1;
+}
+
 // A host of these tests has neither the priority of a real-time process nor congestion
 // windows that move: loading their BPF program takes longer than all the rest.
 void drop_capabilities() {
@@ -258,7 +264,7 @@ class Host {
       item.socket.reset(static_cast<int>(::syscall(SYS_pidfd_getfd, test, fd, 0)));
       item.endpoint.service = "web";
       item.endpoint.owner = {0, "root"};
-      item.endpoint.state = SOCKMI_CONNECTED;
+      item.endpoint.state = listens(item.socket.get()) ? SOCKMI_LISTENING : SOCKMI_CONNECTED;
       item.endpoint.group = grouped;
       items.push_back(std::move(item));
     }
@@ -317,6 +323,7 @@ class Host {
                    {"undecided", host_->exports.undecided.size()},
                    {"prepared or waiting for late writes", importer_->in_doubt()},
                    {"reserved places", host_->import_queue.used(SOCKMI_CONNECTED)},
+                   {"reserved places of listeners", host_->import_queue.used(SOCKMI_LISTENING)},
                    {"exports under way", host_->exports.under_way},
                    {"freeze deltas in files", deltas}};
     out["thawed"] = journal.thawed().size();

@@ -43,6 +43,16 @@ sockaddr_in name_of(const IpAddress& ip, std::uint16_t port) {
   return out;
 }
 
+unique_fd listen_at(const sockaddr_in& name) {
+  unique_fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int one = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0 ||
+      ::listen(fd.get(), 8) != 0)
+    throw std::runtime_error("listen");
+  return fd;
+}
+
 constexpr std::uint16_t kPort = 8443;
 
 }  // namespace
@@ -102,14 +112,7 @@ Network::Network() {
   enter_namespace(hosts_[A]);
   for (int i = 0; i < kServers; ++i) {
     run(fmt::format("ip addr add {}/32 dev lo", to_string(server(i))));
-    unique_fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const int one = 1;
-    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    const auto name = name_of(server(i), kPort);
-    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0 ||
-        ::listen(fd.get(), 8) != 0)
-      throw std::runtime_error("listen");
-    listeners_.push_back(std::move(fd));
+    listeners_.push_back(listen_at(name_of(server(i), kPort)));
   }
   enter_namespace(client_);
   for (int i = 0; i < kServers; ++i) {
@@ -146,16 +149,31 @@ void Network::route(int number, Place to) {
 
 std::pair<unique_fd, unique_fd> Network::connect(int number) {
   route(number, A);
-  unique_fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  // A port that was never used: the hosts may still have sockets of earlier connections.
-  const auto from = name_of(*IpAddress::parse("10.9.0.1"), next_port_++),
-             to = name_of(server(number), kPort);
-  if (::bind(client.get(), reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0 ||
-      ::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0)
-    throw std::runtime_error(fmt::format("connect: {}", std::strerror(errno)));
+  unique_fd client = connect_to({server(number), kPort});
   unique_fd server(::accept4(listeners_[static_cast<std::size_t>(number)].get(), nullptr, nullptr,
                              SOCK_CLOEXEC));
   return {std::move(server), std::move(client)};
+}
+
+std::pair<unique_fd, SocketAddress> Network::listen(int number) {
+  const SocketAddress local{server(number), next_port_++};
+  enter_namespace(hosts_[A]);
+  unique_fd listener = listen_at(name_of(local.ip, local.port));
+  enter_namespace(client_);
+  return {std::move(listener), local};
+}
+
+unique_fd Network::connect_to(const SocketAddress& remote) {
+  unique_fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const timeval most{.tv_sec = 10, .tv_usec = 0};
+  ::setsockopt(client.get(), SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most);
+  // A port that was never used: the hosts may still have sockets of earlier connections.
+  const auto from = name_of(*IpAddress::parse("10.9.0.1"), next_port_++),
+             to = name_of(remote.ip, remote.port);
+  if (::bind(client.get(), reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0 ||
+      ::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0)
+    throw std::runtime_error(fmt::format("connect: {}", std::strerror(errno)));
+  return client;
 }
 
 }  // namespace sockmi::daemon

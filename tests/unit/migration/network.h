@@ -37,6 +37,10 @@ class Network {
   void route(int server, Place to);
   // Returns a connection from the client to the server at host A: first the server's end.
   std::pair<unique_fd, unique_fd> connect(int server);
+  // Returns a new listener at host A, at the server's address, and its address.
+  std::pair<unique_fd, SocketAddress> listen(int server);
+  // Returns the client's end of a connection. Throws if nothing accepts it.
+  unique_fd connect_to(const SocketAddress& to);
 
  private:
   Network();

@@ -12,7 +12,7 @@ namespace sockmi::daemon {
 inline FourTuple tuple_from(const std::string& text) {
   const auto arrow = text.find("<-");
   return {*SocketAddress::parse(text.substr(0, arrow)),
-          *SocketAddress::parse(text.substr(arrow + 2))};
+          SocketAddress::parse(text.substr(arrow + 2)).value_or(SocketAddress())};
 }
 
 class ReportedSteering : public FakeSteering {
@@ -46,6 +46,26 @@ class ReportedSteering : public FakeSteering {
   }
   Result<> untrack(const FourTuple& tuple, std::chrono::milliseconds) override {
     return done("untrack " + to_string(tuple));
+  }
+  Result<> redirect_port(const SocketAddress& local, const IpAddress& to,
+                         std::span<const FourTuple>) override {
+    return done(fmt::format("redirect_port {} {}", to_string(local), to_string(to)));
+  }
+  Result<> remove_port_redirect(const SocketAddress& local) override {
+    return done("remove_port_redirect " + to_string(local));
+  }
+  Result<std::vector<SocketAddress>> redirected_ports() override {
+    std::vector<SocketAddress> out;
+    std::istringstream words(report_("redirected_ports"));
+    for (std::string port; words >> port;)
+      out.push_back(*SocketAddress::parse(port));
+    return out;
+  }
+  Result<> block_port(const SocketAddress& local, std::chrono::milliseconds timeout) override {
+    return done(fmt::format("block_port {} {}", to_string(local), timeout.count()));
+  }
+  Result<> unblock_port(const SocketAddress& local) override {
+    return done("unblock_port " + to_string(local));
   }
   Result<> add_foreign_addresses(std::span<const steer::ForeignAddress> addresses) override {
     std::string text = "add_foreign_address";

@@ -17,13 +17,14 @@
 #include "connections/journal.h"
 #include "interposed.h"
 #include "socket_state.h"
+#include "tcp/states.h"
 #include "wire/control_messages.h"
 #include "wire/flatbuffer.h"
 
 namespace sockmi::daemon {
 namespace {
 
-constexpr std::int64_t kForever = kNoTimer, kMillisecond = 1'000'000;
+constexpr std::int64_t kForever = kNoTimer;
 // An importer that is there has asked by then.
 constexpr milliseconds kAskedBy{20'000};
 // Longer than all time-outs, and longer than rules linger (host_process.cc).
@@ -65,6 +66,12 @@ TwoHosts::TwoHosts(Network& network, const Scenario& scenario)
     start(place);
   }
   for (int i = 0; i < scenario.connections; ++i) {
+    if (scenario.listens) {
+      auto [listener, local] = network.listen(i);
+      connections_.push_back(
+          {std::move(listener), {}, {}, to_string(FourTuple{local, {}}), {}, {}, i});
+      continue;
+    }
     auto [server, client] = network.connect(i);
     connections_.push_back({std::move(server), std::move(client), {}, {}, {}, {}, i});
     sockaddr_storage raw;
@@ -84,7 +91,7 @@ TwoHosts::TwoHosts(Network& network, const Scenario& scenario)
   for (Connection& each : connections_) {
     if (!each.taken)
       throw std::runtime_error(
-          fmt::format("the connection does not leave its home: {}",
+          fmt::format("{} does not leave its home: {}", each.tuple,
                       results_.empty() ? "no result" : std::strerror(results_.front())));
     each.server = std::move(each.taken);
   }
@@ -187,6 +194,7 @@ void TwoHosts::tell(Place place, const Frame& order) {
       case Kind::Exported: {
         std::istringstream words(frame->data);
         results_.assign(std::istream_iterator<int>(words), {});
+        if (scenario_.listens) close_moved_listeners();
         break;
       }
       case Kind::Dumped: dumped_ = frame->data; break;
@@ -203,6 +211,16 @@ void TwoHosts::tell(Place place, const Frame& order) {
   host.process = -1;
   host.wakes_up = kForever;
   troubles_ += fmt::format("{} has died by itself, status {:#x}\n", host.setup.name, status);
+}
+
+// As applications do. From then on the address is not in use at the exporter.
+void TwoHosts::close_moved_listeners() {
+  for (Connection& each : connections_) {
+    if (results_[static_cast<std::size_t>(each.number)] != 0) continue;
+    if (state_of(each.server.get()) == tcp::kListen)
+      troubles_ += each.tuple + ": listens on after it has moved\n";
+    each.server.reset();
+  }
 }
 
 void TwoHosts::send_message(Place from, const Frame& frame) {
@@ -233,6 +251,7 @@ void TwoHosts::send_message(Place from, const Frame& frame) {
   if (!counts_ || frame.name != "Prepare" || std::exchange(has_written_, true)) return;
   // The sockets are frozen now.
   for (Connection& each : connections_) {
+    if (scenario_.listens) continue;
     const std::size_t before = queued(each.server.get(), SIOCINQ);
     write(each, each.client, "in freeze");
     (void)eventually([&] { return queued(each.server.get(), SIOCINQ) > before; });
@@ -309,7 +328,7 @@ bool TwoHosts::step(Nanoseconds end) {
     soonest = std::min(soonest, host.wakes_up);
     for (const auto& [tuple, redirect] : host.rules.redirects)
       soonest = std::min(soonest, redirect.until);
-    for (const auto& all : {host.rules.returning, host.rules.foreign})
+    for (const auto& all : {host.rules.returning, host.rules.foreign, host.rules.blocked})
       for (const auto& [tuple, until] : all)
         soonest = std::min(soonest, until);
   }
@@ -354,60 +373,6 @@ Frame TwoHosts::order_to_export() const {
   for (const Connection& each : connections_)
     order.data += fmt::format("{} {}\n", each.server.get(), each.token ? each.token->fd() : -1);
   return order;
-}
-
-std::string TwoHosts::steer(Rules& rules, const std::string& operation) {
-  std::istringstream words(operation);
-  std::string what, tuple, to, answer;
-  std::int64_t lifetime;
-  words >> what;
-  const auto until = [&] {
-    return lifetime < 0 ? kForever : now() + lifetime * kMillisecond;
-  };
-  const auto left = [&](Nanoseconds time) {
-    return time == kForever ? -1 : std::max<std::int64_t>(1, (time - now()) / kMillisecond);
-  };
-  if (what == "redirect")
-    while (words >> tuple >> to >> lifetime)
-      rules.redirects[tuple] = {to, until()};
-  else if (what == "remove_redirects")
-    while (words >> tuple)
-      rules.redirects.erase(tuple), rules.returning.erase(tuple);
-  else if (what == "begin_return" && words >> tuple >> lifetime)
-    rules.returning[tuple] = until();
-  else if (what == "cancel_return" && words >> tuple)
-    rules.returning.erase(tuple);
-  else if (what == "add_foreign_address")
-    while (words >> tuple >> lifetime)
-      rules.foreign[tuple] = until();
-  else if (what == "redirects")
-    for (const auto& [each, redirect] : rules.redirects)
-      answer += fmt::format("{} {} {} ", each, redirect.to, left(redirect.until));
-  else if (what == "foreign")
-    for (const auto& [each, time] : rules.foreign)
-      answer += fmt::format("{} {} ", each, left(time));
-  route();
-  return answer;
-}
-
-// The kernel ends rules by itself.
-void TwoHosts::expire_rules() {
-  for (Host& host : hosts_) {
-    std::erase_if(host.rules.redirects,
-                  [&](const auto& each) { return each.second.until <= now(); });
-    for (auto* all : {&host.rules.returning, &host.rules.foreign})
-      std::erase_if(*all, [&](const auto& each) { return each.second <= now(); });
-  }
-  route();
-}
-
-void TwoHosts::route() {
-  const Rules& home = hosts_[Network::A].rules;
-  for (const Connection& each : connections_)
-    network_.route(each.number,
-                   home.redirects.contains(each.tuple) && !home.returning.contains(each.tuple)
-                       ? Network::B
-                       : Network::A);
 }
 
 void TwoHosts::take(Place place, const std::string& endpoints) {

@@ -1,5 +1,5 @@
 // Two hosts (host_process.h), their rules, the messages between them and the time, in the
-// hands of a test. One connection or several move from one to the other.
+// hands of a test. One connection or several, or listeners, move from one to the other.
 //
 // The hosts run one at a time, until they have nothing to do. Then time jumps to the next
 // timer, or to the next message that is due. So a run is the same each time, and its
@@ -40,6 +40,7 @@ struct Scenario {
   bool gives_up = false;     // and it does, while the images travel
   bool asks = false;         // COMMIT is lost until the importer has sent QueryOutcome
   bool grouped = false;      // the connections are a group
+  bool listens = false;      // listeners in place of the connections
 };
 
 // Kills a host before its visible action number `action` (0: the first), and starts it
@@ -93,6 +94,7 @@ class TwoHosts {
  private:
   using Kind = Frame::Kind;
   using Nanoseconds = std::int64_t;
+  static constexpr Nanoseconds kMillisecond = 1'000'000;
   struct Rules {
     struct Redirect {
       std::string to;
@@ -100,6 +102,8 @@ class TwoHosts {
     };
     std::map<std::string, Redirect> redirects;
     std::map<std::string, Nanoseconds> returning, foreign;
+    std::map<std::string, std::string> ports;    // redirected, to which host
+    std::map<std::string, Nanoseconds> blocked;  // ports
   };
   struct Host {
     HostSetup setup;
@@ -111,6 +115,7 @@ class TwoHosts {
     std::vector<std::string> actions;
   };
   struct Connection {
+    std::string local() const { return tuple.substr(0, tuple.find("<-")); }
     unique_fd server, client;  // of the application, and of its peer
     unique_fd taken;           // by the application at the importer
     std::string tuple;
@@ -138,6 +143,7 @@ class TwoHosts {
   void tell(Place place, const Frame& frame);
   // A visible action is about to happen. Returns false if the host has died before it.
   bool may_act(Place place, const std::string& name);
+  void close_moved_listeners();
   void send_message(Place from, const Frame& frame);
   bool is_too_early(const std::string& message);
   void send_answer(const Frame& frame);
@@ -152,9 +158,12 @@ class TwoHosts {
   void take(Place place, const std::string& endpoints);
   void write(Connection& connection, const unique_fd& end, const std::string& text);
   std::string faults_of(Connection& connection);
+  std::string faults_of_listener(Connection& connection);
   std::string faults_of_token(Connection& connection) const;
   std::string faults_of_result(const Connection& connection) const;
-  std::string faults_of_rules(const Connection& connection, Place lives_at);
+  std::string faults_of_rules(const Connection& connection, Place lives_at) const;
+  std::string faults_of_foreign(const Connection& connection, bool is_away) const;
+  std::string faults_of_ports(const Connection& connection) const;
   std::string faults_of_records(Place place, const std::vector<std::string>& away,
                                 const std::vector<std::string>& imported);
   Place other(Place place) const { return place == Network::A ? Network::B : Network::A; }
