@@ -5,7 +5,7 @@ BUILD_RELEASE = tools/build release $(1) -DSOCKMI_UNITY=ON -DSOCKMI_UNIT_TESTS=O
 BUILD_SANITIZE = tools/build sanitize all -DSOCKMI_UNITY=ON -DSOCKMI_SANITIZE=ON -DSOCKMI_BENCH=OFF
 
 help:
-	@echo "make demo      moves a live HTTPS transfer between hosts (network namespaces)"
+	@echo "make demo      moves live HTTPS transfers, and drains hosts (network namespaces)"
 	@echo "make test      runs all tests, with address and undefined sanitizers"
 	@echo "make test-system  runs the system tests alone; K=test_three_hops: those that pytest -k selects"
 	@echo "make test-openssl35  tests TLS with OpenSSL 3.5, in a Debian 13 that it makes in build/ (root)"

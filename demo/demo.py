@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """The main job, live: curl downloads from hostA over TLS 1.3, and the server's end of its
-connection moves to hostB, then to hostC; then an upload does the same. Everything is real and runs
-in network namespaces of its own (tests/system). Status 1 if a hash differs, the client's kernel saw
-an RST, or something is left behind."""
+connection moves to hostB, then to hostC; then an upload does the same. At last, sockmi-proxy serves
+a web server that knows nothing of sockmi, and the hosts are drained one after the other. Everything
+is real and runs in network namespaces of its own (tests/system). Status 1 if a hash differs, the
+client's kernel saw an RST, or something is left behind."""
 import hashlib
 import os
 import pathlib
+import subprocess
 import sys
 import threading
 import time
@@ -17,12 +19,14 @@ sys.dont_write_bytecode = True
 import observe  # noqa: E402
 import sandbox  # noqa: E402
 import timeline  # noqa: E402
+import unchanged_server  # noqa: E402
 from lab import ADDRESSES, Failure, Lab, expect  # noqa: E402
 from transfer import Download, Upload, random_bytes  # noqa: E402
 
 SIZE = int(os.environ.get("DEMO_MIB", "256")) << 20
 RATE = "40M"  # slow enough to watch
 MOVES = [(0.33, "hostA", "hostB"), (0.66, "hostB", "hostC")]
+DRAINS = [(0.25, "hostA", "hostB"), (0.5, "hostB", "hostC"), (0.75, "hostC", "hostA")]
 OUT = ROOT / "demo-out"
 
 
@@ -128,10 +132,46 @@ def demo(lab):
     panel, received = carry_out(lab, f"Upload of {SIZE >> 20} MiB, TLS 1.3", upload)
     same = compare(digest, received) and same
     panels.append(panel)
-    OUT.mkdir(exist_ok=True)
-    (OUT / "timeline.svg").write_text(timeline.draw(panels))
     expect(same, "a hash differs")
     lab.assert_clean()
+    return panels
+
+
+def drain(source, target):
+    """Shows the progress of `sockmictl drain`. Returns its migration of the client's connection."""
+    arguments = ["drain", "--to", target]
+    print(f"  {source.name}$ sockmictl {' '.join(arguments)}", flush=True)
+    command = source.command(source.lab.sockmictl, *arguments)
+    subprocess.run(command, env=source.environment(), check=True)
+    source.run(source.lab.sockmictl, "undrain")
+    return source.migrations("export")[-1]
+
+
+def drain_all(lab):
+    """Drains three hosts under a download from a server that knows nothing of sockmi. Returns the
+    panel of the picture."""
+    content = random_bytes(SIZE)
+    lab.file("file", content)
+    unchanged_server.start_server(lab)
+    for host in lab.hosts:
+        unchanged_server.start_host(lab, host)
+    title = "Drains, with an unchanged server behind sockmi-proxy"
+    print(f"\n{title}: python3 -m http.server", flush=True)
+    transfer = Download(lab, "file", rate=RATE)
+    watch, moves, serving = Watch(transfer), [], "hostA"
+    for part, source, target in DRAINS:
+        watch.until(int(SIZE * part), serving)
+        before = watch.now()
+        record = drain(getattr(lab, source), target)
+        moves.append((before, source, target, record["freeze_us"]))
+        serving = target
+    watch.until(SIZE, serving)
+    samples = watch.finish()
+    digest = transfer.finish()
+    show_kernels(lab)
+    expect(compare(hashlib.sha256(content).hexdigest(), digest), "a hash differs")
+    lab.assert_clean()
+    return timeline.Panel(f"{title}: bytes as curl saw them", samples, moves)
 
 
 def main():
@@ -143,7 +183,11 @@ def main():
     )
     try:
         with Lab() as lab:
-            demo(lab)
+            panels = demo(lab)
+        with Lab() as lab:
+            panels.append(drain_all(lab))
+        OUT.mkdir(exist_ok=True)
+        (OUT / "timeline.svg").write_text(timeline.draw(panels))
     except Failure as failure:
         print(f"\nFAILED: {failure}", file=sys.stderr)
         return 1

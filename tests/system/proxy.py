@@ -4,6 +4,9 @@ import ssl
 from byte_services import TIMEOUT, connect, receive_exactly
 
 PORT = 8080
+# The daemon's service of the relays, and what daemons need for them.
+SERVICE = "in/app"
+POLICY = {f'service."{SERVICE}"': {"export": ["*"], "import": ["*"]}}
 
 
 def text_of(value):

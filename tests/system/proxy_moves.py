@@ -5,12 +5,10 @@ import threading
 
 from byte_services import TIMEOUT, Service, echo, receive_exactly
 from process import expect
-from proxy import at, start
+from proxy import POLICY, SERVICE, at, start
 from test_proxy_tls import TERMINATE, make_certificate
 from transfer import random_bytes
 
-SERVICE = "in/app"
-POLICY = {f'service."{SERVICE}"': {"export": ["*"], "import": ["*"]}}
 PART = random_bytes(100_000)
 CONTENT = random_bytes(24 << 20)
 
