@@ -18,14 +18,14 @@ static_assert(sizeof(struct sockmi_export_ssl_req) == 72, "sockmi_export_ssl_req
 int main(void) {
   struct sockmi_import_ssl_req request;
   struct sockmi_export_options options;
-  struct sockmi_export_ssl_req request;
+  struct sockmi_export_ssl_req going;
   SSL_CTX* context;
   SSL *first, *second;
   void* image = NULL;
   int size;
   memset(&request, 0, sizeof request);
   memset(&options, 0, sizeof options);
-  memset(&request, 0, sizeof request);
+  memset(&going, 0, sizeof going);
   expect(sockmi_enable(NULL) == 0, "sockmi_enable");
   context = SSL_CTX_new(TLS_client_method());
   first = SSL_new(context);
@@ -40,9 +40,9 @@ int main(void) {
   expect(sockmi_export_ssl_with(first, SOCKMI_CLIENT_CONNECTED, AF_UNSPEC, NULL, &options) == -1 &&
              errno == ENXIO,
          "sockmi_export_ssl_with");
-  request.ssl = first;
-  request.state = SOCKMI_CLIENT_CONNECTED;
-  expect(sockmi_export_ssls(&request, 1, AF_UNSPEC, NULL, &options) == -1 && errno == ENXIO,
+  going.ssl = first;
+  going.state = SOCKMI_CLIENT_CONNECTED;
+  expect(sockmi_export_ssls(&going, 1, AF_UNSPEC, NULL, &options) == -1 && errno == ENXIO,
          "sockmi_export_ssls");
   size = save_ssl(&image, first, SOCKMI_CLIENT_CONNECTED);
   expect(size > 0, "save_ssl");
