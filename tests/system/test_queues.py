@@ -4,7 +4,7 @@ import itertools
 
 import namespace
 import observe
-from cases import cases, long, topology
+from cases import cases, topology
 from lab import PORT
 from process import expect, wait_until
 from socket_app import Connection, export_together, imported, start
@@ -221,7 +221,6 @@ def test_a_request_response_client_retransmits_nothing(lab, family):
 # read empty before each move, so the window is never full. On a busy host a freeze may take longer
 # nevertheless. The sender's buffer is smaller than what the path's queue holds (50 ms), so that
 # nothing is lost there, even if all of it comes together after a freeze.
-@long
 @topology("bridge", delay_ms=ONE_WAY, rate_mbit=100)
 @cases(*BOTH)
 def test_an_uploading_client_retransmits_nothing(lab, family):
