@@ -19,6 +19,8 @@ constexpr milliseconds kOrderPause{500};
 // How often applications are asked for a connection that none of them has: it may just
 // have been accepted.
 constexpr unsigned kMostQuestions = 2;
+// How often that is forgotten because applications came or went: they may do so forever.
+constexpr unsigned kMostReopenings = 16;
 
 // True if an export with this error may succeed at another host.
 bool concerns_host(int error) {
@@ -103,6 +105,9 @@ Result<bool> Drain::start(DrainOrder order) {
 
 Result<> Drain::stop() {
   if (state_.phase != DrainPhase::Running) return fail(ENOENT, "no drain is under way");
+  DrainState stopped = state_;
+  stopped.phase = DrainPhase::Stopped;
+  TRY(file_.store(stopped));
   finish(DrainPhase::Stopped);
   return {};
 }
@@ -138,7 +143,7 @@ void Drain::begin() {
   tracked_.clear();
   by_tuple_.clear();
   due_.clear();
-  spreads_.clear();
+  spreads_ = std::make_shared<Spreads>();
   freezes_ = {};
   rate_ = {};
   next_order_ = {};
@@ -165,8 +170,9 @@ bool Drain::is_late() const {
 }
 
 asio::awaitable<void> Drain::run(std::uint64_t run) {
+  const auto spreads = spreads_;
   co_await survey_hosts(services_, requests_, services_of(state_.order), state_.order.hosts,
-                        spreads_);
+                        *spreads);
   spawn(services_.io, "drain_survey", keep_informed(run));
   while (is_active(run)) {
     const bool any_open = look();
@@ -189,8 +195,9 @@ asio::awaitable<void> Drain::keep_informed(std::uint64_t run) {
     co_await sleep_for(kSurveyPause);
     if (run == run_ && unsaved_) save();
     if (!is_active(run)) co_return;
+    const auto spreads = spreads_;
     co_await survey_hosts(services_, requests_, services_of(state_.order), state_.order.hosts,
-                          spreads_);
+                          *spreads);
   }
 }
 
@@ -221,7 +228,9 @@ bool Drain::look() {
   }
   std::erase_if(tracked_, [&](const auto& each) {
     const bool gone = !each.second.ordered && !here.contains(each.first);
-    if (gone) by_tuple_.erase(each.second.connection.tuple);
+    const auto known = by_tuple_.find(each.second.connection.tuple);
+    // Another socket may have the same addresses and ports by now.
+    if (gone && known != by_tuple_.end() && known->second == each.first) by_tuple_.erase(known);
     return gone;
   });
   bool any_open = !import_queue_.ready().empty();
@@ -242,6 +251,8 @@ void Drain::notice_applications() {
   if (now == applications_) return;
   applications_ = std::move(now);
   for (auto& [cookie, tracked] : tracked_) {
+    if (tracked.reopened == kMostReopenings) continue;
+    ++tracked.reopened;
     tracked.asked.clear();
     if (tracked.fate != Fate::NotHeld) continue;
     tracked.fate = Fate::Open;
@@ -275,7 +286,7 @@ void Drain::place(std::uint64_t run, std::uint64_t cookie) {
       services, [&](const std::string& each) { return !tracked.asked.contains(each); });
   if (service == services.end()) return nobody_has(tracked);
   const auto now = Clock::now();
-  Spread& spread = spreads_[*service];
+  Spread& spread = (*spreads_)[*service];
   const std::string host = spread.next(tracked.tried, now);
   if (host.empty() && !tracked.tried.empty()) return try_again(tracked);
   if (host.empty()) {
@@ -311,8 +322,8 @@ asio::awaitable<void> Drain::order(std::uint64_t run, LocalConnection connection
 void Drain::judge(Tracked& tracked, const std::string& service, const std::string& host,
                   const ExportOutcome& outcome) {
   if (outcome.exported > 0 && !tracked.error) {
-    tracked.next_try = Clock::now() + kOrderPause;  // its socket is about to end
-    return;
+    tracked.reason = "its application says that it exported it, and it is still here";
+    return try_again(tracked);  // its socket may be about to end
   }
   if (outcome.failed > 0 || tracked.error) {
     tracked.connection.service = service;
@@ -324,7 +335,7 @@ void Drain::judge(Tracked& tracked, const std::string& service, const std::strin
     }
     tracked.reason = tracked.error->reason;
     if (concerns_host(tracked.error->code))
-      spreads_[service].failed(host, tracked.reason, Clock::now());
+      (*spreads_)[service].failed(host, tracked.reason, Clock::now());
     return;
   }
   if (!outcome.unanswered.empty()) {
@@ -398,20 +409,27 @@ Drain::Progress Drain::progress() const {
   return out;
 }
 
-// An export of this host has ended. Counts it if the connection is one of the drain.
+// An export of this host has ended. Counts it if the connection is one of the drain that
+// is under way.
 void Drain::on_record(const Record& record) {
   if (!record.exported) return;
   const auto found = by_tuple_.find(record.tuple.unmapped());
   if (found == by_tuple_.end()) return;
   const auto tracked = tracked_.find(found->second);
+  if (state_.phase != DrainPhase::Running) {
+    if (record.error_code != 0) return;
+    if (tracked != tracked_.end()) tracked_.erase(tracked);
+    by_tuple_.erase(found);
+    return;
+  }
   unsaved_ = true;  // until the next look at the hosts, or the end of the drain
   if (record.error_code == 0) {
     ++state_.moved[record.to];
     freezes_.add(record.freeze_us);
     rate_.add(Clock::now());
     if (tracked != tracked_.end()) {
-      const auto spread = spreads_.find(record.service);
-      if (spread != spreads_.end()) spread->second.succeeded(record.to);
+      const auto spread = spreads_->find(record.service);
+      if (spread != spreads_->end()) spread->second.succeeded(record.to);
       tracked_.erase(tracked);
     }
     by_tuple_.erase(found);

@@ -77,6 +77,7 @@ class Drain {
     Fate fate = Fate::Open;
     bool ordered = false;         // an application has been asked and has not answered
     unsigned tries = 0;           // at all hosts that were willing
+    unsigned reopened = 0;        // because applications came or went
     std::set<std::string> tried;  // hosts at which it failed since
     std::set<std::string> asked;  // services whose applications do not have it
     Clock::time_point next_try{};
@@ -93,7 +94,7 @@ class Drain {
     const FreezeTimes& freezes;
   };
   Progress progress() const;
-  const Spreads& spreads() const { return spreads_; }
+  const Spreads& spreads() const { return *spreads_; }
   // Returns which hosts would take connections of these services, or of all.
   asio::awaitable<Spreads> survey(DrainOrder order) const;
 
@@ -136,7 +137,8 @@ class Drain {
   AllTracked tracked_;
   std::map<FourTuple, std::uint64_t> by_tuple_;
   std::deque<std::uint64_t> due_;
-  Spreads spreads_;
+  // Of this drain: a survey of an earlier one still writes into its own.
+  std::shared_ptr<Spreads> spreads_ = std::make_shared<Spreads>();
   FreezeTimes freezes_;
   RecentRate rate_;
   std::size_t orders_ = 0;  // that are open
