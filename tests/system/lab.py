@@ -212,10 +212,10 @@ class Lab:
             },
             "steer": {"linger_ms": 200},
             "discovery": {
-                "hosts": [f"{other.address}:7077" for other in self.hosts if other is not host]
-            }
-            if self.topology.routed
-            else {},
+                # A host of a busy machine may answer late; a search ends when all have answered.
+                "timeout_ms": 1500,
+                **({"hosts": self.others(host)} if self.topology.routed else {}),
+            },
             "service.web": {"export": ["*"], "import": ["*"]},
             "service.dl": {"export": ["*"], "import": ["*"]},
         }
@@ -284,6 +284,10 @@ class Lab:
         )
         server.wait_line("httpsd ready")
         return server
+
+    def others(self, host):
+        """Returns the control addresses of the other hosts."""
+        return [f"{other.address}:7077" for other in self.hosts if other is not host]
 
     def start_all(self, *hosts, **changes):
         """Starts a daemon and an httpsd on each host (default: all three). Returns the servers."""
