@@ -8,6 +8,7 @@ help:
 	@echo "make demo      moves live HTTPS transfers, and drains hosts (network namespaces)"
 	@echo "make test      runs all tests, with address and undefined sanitizers"
 	@echo "make test-system  runs the system tests alone; K=test_three_hops: those that pytest -k selects"
+	@echo "make test-programs  drains hosts with sockmi-proxy between real programs; K as above (root)"
 	@echo "make test-openssl35  tests TLS with OpenSSL 3.5, in a Debian 13 that it makes in build/ (root)"
 	@echo "make walks     moves connections at random until they end in a move: WALKS=5000 (root)"
 	@echo "make fuzz      looks for inputs that break the readers: SECONDS=60 each, TARGET=all of tests/fuzz"
@@ -45,6 +46,11 @@ test: build-tested build-sanitize
 test-system: build-tested build-sanitize
 	@LAB_BUILD=build/sanitize /usr/bin/python3 -m pytest $(if $(K),-k "$(K)")
 
+# Programs of other projects, whose packages it installs; the release build serves them.
+test-programs: build-tested
+	@packaging/install-dependencies packaging/programs-packages.txt
+	@/usr/bin/python3 -m pytest tests/programs $(if $(K),-k "$(K)")
+
 test-openssl35: build-sanitize
 	@/usr/bin/python3 tests/compat/run.py
 
@@ -81,4 +87,4 @@ install: build
 clean:
 	rm -rf build demo-out
 
-.PHONY: help deps build build-sanitize build-tested demo test test-system test-openssl35 walks fuzz images bench format tidy install clean
+.PHONY: help deps build build-sanitize build-tested demo test test-system test-programs test-openssl35 walks fuzz images bench format tidy install clean

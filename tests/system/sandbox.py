@@ -74,12 +74,16 @@ def enter(*program):
     os.execvp(command[0], [*command, "--", sys.executable, *(program or sys.argv)])
 
 
+def one_user():
+    """Returns whether there is no user but root, as in a sandbox that was made without root."""
+    with open("/proc/self/uid_map", encoding="utf-8") as users:
+        return users.read().split()[2] == "1"
+
+
 def without_privilege():
     """Returns a command that runs another one as nobody, or, if there is only one user,
     as one without any capability."""
-    with open("/proc/self/uid_map", encoding="utf-8") as users:
-        alone = users.read().split()[2] == "1"
-    if alone:
+    if one_user():
         return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
     return [
         "setpriv",
