@@ -86,7 +86,7 @@ class Sentences:
 
 @long
 def test_a_thousand_clients_keep_their_subscriptions_through_three_drains(lab):
-    """When a drain begins, each client has a message that it has not acknowledged; others follow."""
+    """When a drain begins, each client has a message that is not acknowledged. Others follow."""
     broker, circle = Broker(lab), Circle(lab)
     start_proxies(lab, tls=True)
     sentences = Sentences(lab, broker)

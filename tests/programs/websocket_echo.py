@@ -1,5 +1,5 @@
-"""A backend as anybody would write it with the library websockets: it answers what it gets, and says
-something by itself now and then."""
+"""A backend as anybody would write it with the library websockets: it answers what it gets, and
+says something by itself now and then."""
 import asyncio
 import sys
 
