@@ -101,7 +101,7 @@ json status_of(const Drain& drain, bool with_connections) {
   const daemon::DrainState& state = drain.state();
   const Drain::Progress now = drain.progress();
   json out{{"state", to_string(state.phase)},
-           {"draining", state.cordoned()},
+           {"cordoned", state.cordoned()},
            {"warning", drain.warning()},
            {"services", state.order.services},
            {"to", state.order.hosts},
@@ -155,10 +155,10 @@ asio::awaitable<json> plan_of(daemon::Daemon& daemon, DrainOrder order) {
 }  // namespace
 
 asio::awaitable<Result<Response>> get_health(daemon::Daemon& daemon, Session&, Request&) {
-  const bool stopping = daemon.services().stopping, draining = daemon.drain().is_cordoned();
+  const bool stopping = daemon.services().stopping, cordoned = daemon.drain().is_cordoned();
   const char* status = stopping ? "stopping" : "ok";
-  if (draining && !stopping) status = "draining";
-  co_return json_response(stopping || draining ? 503 : 200, {{"status", status}});
+  if (cordoned && !stopping) status = "cordoned";
+  co_return json_response(stopping || cordoned ? 503 : 200, {{"status", status}});
 }
 
 asio::awaitable<Result<Response>> get_drain(daemon::Daemon& daemon, Session&, Request& request) {

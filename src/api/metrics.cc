@@ -74,7 +74,7 @@ using daemon::QueueLimits;
   }
 
 const Metric kMetrics[] = {
-    {"draining", VALUE(daemon.drain().is_cordoned())},
+    {"cordoned", VALUE(daemon.drain().is_cordoned())},
     {"host", VALUE(daemon.services().settings.host)},
     {"version", VALUE(SOCKMI_VERSION_STRING)},
     {"address", VALUE(to_string(daemon.services().settings.address))},

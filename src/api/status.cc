@@ -103,7 +103,7 @@ asio::awaitable<Result<Response>> get_hosts(daemon::Daemon& daemon, Session&, Re
                    {"address", to_string(host.control_address.ip)},
                    {"control", to_string(host.control_address)},
                    {"last_heard_ms_ago", host.last_heard_ms_ago},
-                   {"draining", host.draining},
+                   {"cordoned", host.draining},
                    {"connected", daemon.services().control->connected(host.host)}});
   }
   co_return json_response(200, {{"hosts", std::move(out)}});

@@ -1,9 +1,9 @@
 // What a drain must remember across restarts of the daemon, and the file that has it.
 //
-// The file is STATE/drain, one JSON object. It exists while the host is draining. It is
+// The file is STATE/drain, one JSON object. It exists while the host is cordoned. It is
 // replaced in one step, and like the journal not synced to the disk: a host that dies
-// takes its connections along. A file that cannot be understood was written by a host
-// that drained, so the host continues to import nothing until an operator decides.
+// takes its connections along. A file that cannot be understood was written by a
+// cordoned host, so the host continues to import nothing until an operator decides.
 #pragma once
 
 #include <chrono>
@@ -30,7 +30,7 @@ struct DrainOrder {
 };
 
 enum class DrainPhase {
-  None,        // not draining
+  None,        // not cordoned
   Running,     // connections are being moved
   Done,        // no connection of an application is left
   Incomplete,  // all has been tried, and some stay
@@ -63,7 +63,7 @@ Result<DrainState> parse_drain_state(const std::string& text);
 class DrainFile {
  public:
   explicit DrainFile(const std::filesystem::path& folder) : path_(folder / "drain") {}
-  // Without a file, the host is not draining. Errors: EBADMSG if the file is damaged.
+  // Without a file, the host is not cordoned. Errors: EBADMSG if the file is damaged.
   Result<DrainState> load() const;
   Result<> store(const DrainState& state) const;
   const std::filesystem::path& path() const { return path_; }

@@ -85,7 +85,7 @@ Result<cluster::OfferReply> Importer::can_accept(const cluster::Offer& offer) {
   if (services_.stopping)
     return fail(ECONNREFUSED, "daemon of {} is stopping", services_.settings.host);
   if (draining_ && !returns_unclaimed(offer))
-    return fail(ECONNREFUSED, "{} is draining", services_.settings.host);
+    return fail(ECONNREFUSED, "{} is cordoned", services_.settings.host);
   if (!services_.policy.knows(offer.service))
     return fail(ECONNREFUSED, "service '{}' is not configured here", offer.service);
   // Of several endpoints, the offer has only the first one's addresses; PREPARE reports

@@ -23,7 +23,7 @@ const std::vector<Command>& commands() {
              {"ADDRESS", "address"},
              {"HEARD MS AGO", "last_heard_ms_ago"},
              {"CONNECTED", "connected"},
-             {"DRAINING", "draining"}})},
+             {"CORDONED", "cordoned"}})},
       {"migrations", "list the last migrations, the newest last",
        show("/v1/migrations", "migrations",
             {{"PEER", "peer"},

@@ -76,7 +76,7 @@ void add_left(std::string& out, const json& status, const SocketOwners& owners) 
 }
 
 const char* headline(const std::string& state) {
-  if (state == "none") return "this host does not drain";
+  if (state == "none") return "this host is not cordoned";
   if (state == "running") return "draining";
   if (state == "done") return "drained: no connection of an application is left";
   if (state == "incomplete") return "drained, but some connections stay";

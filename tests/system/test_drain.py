@@ -57,22 +57,22 @@ def test_connections_are_spread_over_the_willing_hosts(lab):
     clients.finish_whole()
 
 
-def test_a_draining_host_is_not_chosen_and_says_so(lab):
+def test_a_cordoned_host_is_not_chosen_and_says_so(lab):
     lab.start_all()
     expect(lab.hostA.ask("GET", "/v1/health") == (200, {"status": "ok"}), "it is not healthy")
     drain_to_end(lab.hostA)
-    expect(lab.hostA.ask("GET", "/v1/health") == (503, {"status": "draining"}), "it seems healthy")
+    expect(lab.hostA.ask("GET", "/v1/health") == (503, {"status": "cordoned"}), "it seems healthy")
     first = lab.hostA.run(lab.sockmictl, "status").splitlines()[0].split()
-    expect(first == ["draining", "true"], first)
+    expect(first == ["cordoned", "true"], first)
 
     def seen_at_b():
         hosts = {each["host"]: each for each in lab.hostB.api("/v1/hosts")["hosts"]}
-        return hosts.get("hostA", {}).get("draining")
+        return hosts.get("hostA", {}).get("cordoned")
 
     wait_until(seen_at_b, "hostB knows it")
     transfer = HeldDownload(lab, CONTENT)  # a connection may still begin
     lab.move(lab.hostA, lab.hostB)
-    expect("hostA is draining" in refusal(lab.hostB, lab.hostA), lab.hostB.last_error())
+    expect("hostA is cordoned" in refusal(lab.hostB, lab.hostA), lab.hostB.last_error())
     lab.move(lab.hostB, None)  # to any host: not to A
     expect(lab.hostB.migrations("export")[-1]["to"] == "hostC", lab.hostB.migrations("export")[-1])
     transfer.finish_whole()
@@ -85,16 +85,16 @@ def test_a_cordon_survives_a_restart_and_ends_by_undrain(lab):
     lab.move(lab.hostA, lab.hostB)
     for how in (TERMINATED, KILLED):
         restart(lab, lab.hostA, how)
-        expect("hostA is draining" in refusal(lab.hostB, lab.hostA), lab.hostB.last_error())
+        expect("hostA is cordoned" in refusal(lab.hostB, lab.hostA), lab.hostB.last_error())
     lab.hostA.run(lab.sockmictl, "undrain")
     expect(lab.hostA.ask("GET", "/v1/health") == (200, {"status": "ok"}), "it is not healthy")
     lab.move(lab.hostB, lab.hostA)
     restart(lab, lab.hostA)
-    expect(not drain_status(lab.hostA)["draining"], "the cordon has come back")
+    expect(not drain_status(lab.hostA)["cordoned"], "the cordon has come back")
     transfer.finish_whole()
 
 
-def test_a_connection_that_nobody_imports_returns_to_a_draining_home(lab):
+def test_a_connection_that_nobody_imports_returns_to_a_cordoned_home(lab):
     lab.start_daemon(lab.hostA)
     lab.start_daemon(lab.hostB, **{"import": {"require_importer": False, "wait_ms": 1000}})
     server = lab.start_httpsd(lab.hostA)
@@ -102,7 +102,7 @@ def test_a_connection_that_nobody_imports_returns_to_a_draining_home(lab):
     lab.move(lab.hostA, lab.hostB)
     lab.hostA.api("/v1/drain", {"services": ["dl"]})
     server.wait_line("event=imported")
-    expect(drain_status(lab.hostA)["draining"], "the cordon has ended")
+    expect(drain_status(lab.hostA)["cordoned"], "the cordon has ended")
     transfer.finish_whole()
 
 
@@ -234,7 +234,7 @@ def test_a_dry_run_says_what_would_go_where_and_what_would_stay(lab):
     )
     text = "\n".join(drain_to_end(lab.hostA, "--dry-run"))
     expect("5 to hostB" in text and f"{foreign.pid} python3" in text, text)
-    expect(not drain_status(lab.hostA)["draining"], "it was no dry run")
+    expect(not drain_status(lab.hostA)["cordoned"], "it was no dry run")
     expect(drain_status(lab.hostA)["moved"] == 0, "something has moved")
     clients.finish_whole()
     drain_to_end(lab.hostA)
@@ -249,7 +249,7 @@ def test_the_exit_status_says_how_it_ended(lab):
     clients = ManyClients(lab, 1, CONTENT)
     drain_to_end(lab.hostA, "--deadline", "soon", status=USAGE)
     drain_to_end(lab.hostA, "--to", "hostX", status=SOME_STAY)  # not known
-    expect(not drain_status(lab.hostA)["draining"], "a refused order cordons")
+    expect(not drain_status(lab.hostA)["cordoned"], "a refused order cordons")
     lab.hostA.arm("find_host", 1000)
     said = drain_to_end(lab.hostA, status=SOME_STAY)
     expect(any("fault point find_host" in line for line in said), said)

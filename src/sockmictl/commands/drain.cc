@@ -88,7 +88,7 @@ Result<> outcome_of(const json& status) {
       json(status["open"].get<std::uint64_t>() + status["stay"].get<std::uint64_t>()).dump();
   if (state == "deadline")
     return fail(ETIME, "the deadline has passed, and {} connections are left", left);
-  if (state == "none") return fail(ENOENT, "this host does not drain");
+  if (state == "none") return fail(ENOENT, "this host is not cordoned");
   return fail(EBUSY, "{} connections are left", left);
 }
 

@@ -68,10 +68,10 @@ Result<> print(const View& view, bool as_json) {
   } else if (view.list) {
     print_table(answer[view.list], view.columns);
   } else {
-    // An operator must see before anything else that the host drains.
-    if (const auto draining = answer.find("draining"); draining != answer.end()) {
-      print_fields({{"draining", *draining}});
-      answer.erase(draining);
+    // An operator must see before anything else that the host is cordoned.
+    if (const auto cordoned = answer.find("cordoned"); cordoned != answer.end()) {
+      print_fields({{"cordoned", *cordoned}});
+      answer.erase(cordoned);
     }
     print_fields(answer);
   }

@@ -247,8 +247,8 @@ TEST_F(Requests, AHostWithoutConnectionsIsDrainedUntilItIsUndrained) {
   EXPECT_EQ(post("/v1/drain", R"({"services": ["web"], "rate": 7})").json()["attached"], false);
 
   EXPECT_EQ(get("/v1/health").status, 503);
-  EXPECT_EQ(get("/v1/health").json()["status"], "draining");
-  EXPECT_EQ(get("/v1/status").json()["draining"], true);
+  EXPECT_EQ(get("/v1/health").json()["status"], "cordoned");
+  EXPECT_EQ(get("/v1/status").json()["cordoned"], true);
   const json status = get("/v1/drain", kSomeUser).json();
   EXPECT_EQ(status["rate"], 7);
   EXPECT_EQ(status["services"], json::array({"web"}));
@@ -340,7 +340,7 @@ TEST_F(Requests, EachMetricHasItsType) {
                                        "repairs.last", "repairs.error",    "journal.error",
                                        "barrier",      "congestion_window"},
                               lists = {"home.unreachable", "warnings"},
-                              flags = {"draining", "testing"};
+                              flags = {"cordoned", "testing"};
   std::map<std::string, json> values;
   flatten(get("/v1/status").json(), "", values);
 

@@ -17,7 +17,7 @@ using testing::StartsWith;
 
 json status_with(const std::string& state, int moved, int open, int stay = 0) {
   return {{"state", state},
-          {"draining", state != "none"},
+          {"cordoned", state != "none"},
           {"warning", ""},
           {"moved", moved},
           {"open", open},

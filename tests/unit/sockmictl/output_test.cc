@@ -19,12 +19,12 @@ class OutputTest : public ToolTest {};
 TEST_F(OutputTest, ATableHasAlignedColumns) {
   daemon_.answer(R"({"hosts": [
       {"host": "B", "address": "192.0.2.2", "last_heard_ms_ago": 1234, "connected": true,
-       "draining": true},
+       "cordoned": true},
       {"host": "a-long-name", "address": "fd00::3", "last_heard_ms_ago": -1,
-       "connected": false, "draining": false}]})");
+       "connected": false, "cordoned": false}]})");
 
   EXPECT_EQ(sockmictl({"hosts"}).out,
-            "HOST         ADDRESS    HEARD MS AGO  CONNECTED  DRAINING  \n"
+            "HOST         ADDRESS    HEARD MS AGO  CONNECTED  CORDONED  \n"
             "B            192.0.2.2  1234          true       true      \n"
             "a-long-name  fd00::3    -1            false      false     \n");
 }
@@ -68,10 +68,10 @@ TEST_F(OutputTest, FieldsHaveTheNamesOfTheirObjects) {
 }
 
 TEST_F(OutputTest, AHostThatDrainsSaysSoFirst) {
-  daemon_.answer(R"({"barrier": "plain", "draining": true})");
+  daemon_.answer(R"({"barrier": "plain", "cordoned": true})");
 
   EXPECT_EQ(sockmictl({"status"}).out,
-            "draining                     true\n"
+            "cordoned                     true\n"
             "barrier                      plain\n");
 }
 
