@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 
 from counterparts import wait_listening
+from lab import PORT
 from process import expect
 from real_programs import BACKEND_PORT, Circle, program, start_proxies
 from transfer import Transfer, random_bytes
@@ -12,12 +13,12 @@ from transfer import Transfer, random_bytes
 REPORT = ["--http2", "-w", "%{stderr}HTTP/%{http_version}, %{num_connects} connection\n"]
 
 
-def start(lab):
+def start(lab, tls=True, **options):
     """The server serves the files of the lab, and answers an upload with what was uploaded."""
     arguments = ["--no-tls", "--echo-upload", "-a", lab.client.address, "-d", lab.root]
     lab.client.popen(program("nghttpd"), *arguments, BACKEND_PORT)
     wait_listening(lab.client, BACKEND_PORT)
-    return start_proxies(lab, tls=True, alpn=["h2"])
+    return start_proxies(lab, tls, alpn=["h2"] if tls else [], **options)
 
 
 class Http2Transfer(Transfer):
@@ -63,6 +64,30 @@ class Upload(Http2Transfer):
     def finish(self, timeout=60.0):
         super().finish(timeout)
         return hashlib.sha256(self._answer).hexdigest()
+
+
+class Load:
+    """h2load: `connections` clients make `requests` together. `options`: of h2load."""
+
+    def __init__(self, lab, connections, requests, *options, tls=True):
+        self._requests = requests
+        self._h2load = lab.client.popen(
+            program("h2load"),
+            *("-c", connections, "-n", requests, *options),
+            f"{'https' if tls else 'http'}://{lab.hostA.address}:{PORT}/f",
+        )
+        self._h2load.wait_line("Application protocol: h2")
+
+    def running(self):
+        return self._h2load.running()
+
+    def finish(self, timeout=300):
+        """Checks that all requests have succeeded. No connection begins twice: h2load counts its
+        requests as failed."""
+        expect(self._h2load.wait(timeout) == 0, self._h2load.tail)
+        succeeded = f"{self._requests} succeeded, 0 failed, 0 errored, 0 timeout"
+        expect(self._h2load.says(succeeded), self._h2load.tail)
+        expect(self._h2load.says(f"status codes: {self._requests} 2xx"), self._h2load.tail)
 
 
 def transfer_through_drains(lab, kind, size, drains):
