@@ -1,5 +1,6 @@
 """What the tests of real programs share: the programs themselves, proxies on all hosts, and drains
 that chase their relays from host to host."""
+import importlib.util
 import os
 import shutil
 
@@ -21,6 +22,12 @@ def program(name, folder=""):
     if not path:
         pytest.skip(f"{name} is not installed: see packaging/programs-packages.txt")
     return path
+
+
+def require_module(name, package):
+    """The test is skipped without this module of Python."""
+    if not importlib.util.find_spec(name):
+        pytest.skip(f"{package} is not installed: see packaging/programs-packages.txt")
 
 
 def require_users():

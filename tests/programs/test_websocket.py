@@ -1,14 +1,11 @@
 """A WebSocket between Chromium and a Python server, through proxies whose hosts are drained."""
-import importlib.util
 import pathlib
-
-import pytest
 
 from cases import long
 from chromium import Page
 from lab import PORT, ROOT
 from process import expect, wait_until
-from real_programs import BACKEND_PORT, Circle, start_proxies
+from real_programs import BACKEND_PORT, Circle, require_module, start_proxies
 
 HERE = pathlib.Path(__file__).parent
 DRAINS = 3
@@ -18,8 +15,7 @@ PICTURE = ROOT / "build" / "websocket.png"
 @long
 def test_a_page_sees_no_close_event_in_three_drains(lab):
     """A picture of the page remains in the build folder."""
-    if not importlib.util.find_spec("websockets"):
-        pytest.skip("python3-websockets is not installed: see packaging/programs-packages.txt")
+    require_module("websockets", "python3-websockets")
     page, circle = Page(lab, HERE / "websocket.html"), Circle(lab)
     server = lab.client.popen(
         *("/usr/bin/python3", HERE / "websocket_echo.py", lab.client.address, BACKEND_PORT)
