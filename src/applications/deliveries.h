@@ -1,10 +1,10 @@
 // Tracks endpoints that were handed to an application until it has taken them.
 //
-// If the application dies, hangs, or cannot use an endpoint, the endpoint goes back on
-// the ready list, and is kept from that process. Each endpoint has a token, which either
-// the application takes or the daemon. So it never happens that both have the endpoint,
-// or neither. The endpoints of a group have one token, so an application has all of them
-// or none.
+// If the application dies, hangs, or cannot use an endpoint, the endpoint goes back into
+// the import queue, and is kept from that process. Each endpoint has a token, which
+// either the application takes or the daemon. So it never happens that both have the
+// endpoint, or neither. The endpoints of a group have one token, so an application has
+// all of them or none.
 #pragma once
 
 #include <functional>

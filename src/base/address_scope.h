@@ -1,4 +1,4 @@
-// Tells addresses that other hosts cannot reach.
+// Recognizes addresses that other hosts cannot reach.
 #pragma once
 
 #include "base/address.h"

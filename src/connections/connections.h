@@ -1,4 +1,4 @@
-// What the folders above use of this one.
+// What the modules above use of this one.
 #pragma once
 
 #include "connections/foreign_rules.h"

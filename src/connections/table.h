@@ -9,8 +9,8 @@
 // - A connection whose home is here is in the journal only while it lives elsewhere.
 // - Only a connection in remote() can be unheard.
 //
-// The table knows no kernel and no other host. Who calls it adds and removes the rules,
-// and notifies homes.
+// The table knows no kernel and no other host. Its callers add and remove the rules,
+// and notify homes.
 #pragma once
 
 #include <filesystem>
