@@ -83,7 +83,7 @@ class ImportQueue {
 
   // --- endpoints that are ready ---
   void add(ReadyEndpoint ready);
-  // Adds endpoints that only one application may get, all of them at once.
+  // Adds endpoints of a group: one application may get all of them, or none.
   void add(std::vector<ReadyEndpoint> group);
   struct Taken {
     std::size_t criterion;  // index of the criterion that it meets

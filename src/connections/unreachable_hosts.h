@@ -29,7 +29,7 @@ class UnreachableHosts {
     it->second.until = Clock::now() + it->second.pauses.next();
     return first;
   }
-  // It has answered, or shall be asked at once. Returns false if it was not unreachable.
+  // It has answered, or is to be asked now. Returns false if it was not unreachable.
   bool erase(const std::string& host) { return all_.erase(host) > 0; }
   bool contains(const std::string& host) const { return all_.contains(host); }
   template <class Each>

@@ -13,7 +13,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kConnectAgain{10};
 
-// A socket that has just been connected takes a header at once.
+// A socket that has just been connected has room for a header.
 Result<> send_header(int socket, ByteView header) {
   if (header.empty()) return {};
   const auto sent = ::send(socket, header.data(), header.size(), MSG_NOSIGNAL);

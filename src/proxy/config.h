@@ -77,7 +77,7 @@ struct Config {
   unsigned threads = 0;  // 0: one per processor
   std::chrono::milliseconds stop_timeout{5000};
   bool access_log = false;
-  std::string user;  // under whom the proxy runs once its addresses are bound; empty: as it is
+  std::string user;  // that the proxy runs as once its addresses are bound; empty: no change
   MovesConfig moves;
   std::map<std::string, ListenerConfig> listeners;
   std::map<std::string, ServiceConfig> services;

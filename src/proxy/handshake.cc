@@ -9,7 +9,7 @@ asio::awaitable<Result<>> wait_for(const Stream& stream, Outcome::Kind kind,
   const auto what = kind == Outcome::Kind::WantsWrite ? Watched::Descriptor::wait_write
                                                       : Watched::Descriptor::wait_read;
   if (!co_await wait_ready(stream.fd(), what, deadline))
-    co_return fail(ETIMEDOUT, "the peer is too slow before the connection begins");
+    co_return fail(ETIMEDOUT, "the peer has not begun the connection in time");
   co_return Result<>();
 }
 

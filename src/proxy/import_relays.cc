@@ -24,7 +24,7 @@ struct Leg {
 Result<RelayState> read_state(ByteView payload, const RelayService& service) {
   TRY_LET(state, decode(payload));
   if (state.listener != service.listener->name || state.service != service.service->name)
-    return fail(EBADMSG, "a relay of {}/{}", state.listener, state.service);
+    return fail(EBADMSG, "the relay belongs to {}/{}", state.listener, state.service);
   return state;
 }
 
@@ -126,13 +126,14 @@ Result<Relay::Parts> join(std::vector<Leg>& legs, const RelayService& service) {
   std::ranges::sort(legs, std::greater(), [](const Leg& leg) { return leg.payload.size(); });
   TRY_LET(state, read_state(legs.front().payload, service));
   const bool both = state.needs_client() && state.needs_backend();
-  if (legs.size() != (both ? 2 : 1)) return fail(EBADMSG, "not the connections of a relay");
+  if (legs.size() != (both ? 2 : 1))
+    return fail(EBADMSG, "these are not the connections of one relay");
   if (!state.needs_client()) legs.insert(legs.begin(), ended_leg());
   if (!state.needs_backend()) legs.push_back(ended_leg());
   Leg &client = legs[0], &backend = legs[1];
   const bool has_tls = client.stream->ssl() != nullptr;
   if (state.needs_client() && has_tls != (service.listener->tls != nullptr))
-    return fail(EBADMSG, "the client's connection is not like those of the listener");
+    return fail(EBADMSG, "the client's connection and the listener differ in TLS");
   TRY(add_taken(state.to_client, client.write_taken));
   TRY(add_taken(state.to_backend, backend.write_taken));
   return Relay::Parts{std::move(state), std::move(client.stream), std::move(backend.stream)};

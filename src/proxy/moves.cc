@@ -169,7 +169,8 @@ void Moves::pass_on(const RelayService& service, const sockmi_event& event) {
   std::ranges::copy(event.to, order.target.host.begin());
   // The daemon tells the operator that there was no answer.
   if (!exporter_.add(std::move(order)))
-    log::warn("order_dropped", {{"service", service.name()}, {"reason", "too many orders wait"}});
+    log::warn("export_request_dropped",
+              {{"service", service.name()}, {"reason", "too many export requests wait"}});
 }
 
 }  // namespace sockmi::proxy

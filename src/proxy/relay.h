@@ -9,7 +9,7 @@
 // - An end passes as an end once all bytes before it have passed, a reset as a reset.
 //
 // Bytes are read into a buffer that all relays of a thread share; only what the other leg
-// does not take at once needs memory of its own. So an idle connection has none.
+// does not take immediately needs memory of its own. So an idle connection has none.
 #pragma once
 
 #include <memory>

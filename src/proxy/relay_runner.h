@@ -1,8 +1,8 @@
 // Runs a relay in an event loop: waits for the readiness that the relay asks for, and
 // ends a connection that has been idle for too long.
 //
-// The loop never does I/O by itself, it only waits. So stop() is possible at any moment
-// and at once: it cancels the waits, and what it returns is the whole connection.
+// The loop never does I/O by itself, it only waits. So stop() is possible at any moment:
+// it cancels the waits, and what it returns is the whole connection.
 //
 // All calls and handlers run in one thread.
 #pragma once

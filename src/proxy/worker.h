@@ -97,7 +97,7 @@ class Worker {
   std::map<std::uint64_t, std::string> openings_;  // their listeners
   std::uint64_t next_opening_ = 0;
   boost::asio::steady_timer* search_ = nullptr;  // of the search that waits
-  bool aborted_ = false;                         // a relay that begins now ends at once
+  bool aborted_ = false;                         // a relay that begins now ends immediately
   boost::asio::io_context io_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::thread thread_;
