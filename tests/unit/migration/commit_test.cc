@@ -92,10 +92,14 @@ class Commit : public testing::TestWithParam<Scenario> {
     ASSERT_EQ(hosts.moved(), !GetParam().gives_up);
     for (const auto place : {Network::A, Network::B}) {
       actions_[place] = hosts.actions(place);
-      if (hosts.moved()) ASSERT_GE(actions_[place].size(), kLeastActions);
+      if (hosts.moved()) {
+        ASSERT_GE(actions_[place].size(), kLeastActions);
+      }
     }
     messages_ = hosts.messages();
-    if (hosts.moved()) ASSERT_GE(messages_.size(), kLeastMessages);
+    if (hosts.moved()) {
+      ASSERT_GE(messages_.size(), kLeastMessages);
+    }
   }
   Network::Place exporter() const { return GetParam().from; }
   Network::Place importer() const { return exporter() == Network::A ? Network::B : Network::A; }
@@ -233,7 +237,9 @@ TEST_P(Operators, DecideInPlaceOfTheExporter) {
     EXPECT_EQ(hosts.faults(), "") << cell << ": dies before \"" << actions_[exporter()][i] << "\"";
     said.insert(hosts.operator_said());
   }
-  if (!std::getenv("CELL")) EXPECT_EQ(said, (std::set<std::string>{"", "commit", "discard"}));
+  if (!std::getenv("CELL")) {
+    EXPECT_EQ(said, (std::set<std::string>{"", "commit", "discard"}));
+  }
 }
 
 class Messages : public Commit {};
