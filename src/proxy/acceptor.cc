@@ -67,10 +67,10 @@ bool Acceptor::accept_all() {
       log_full();
       return false;
     }
-    Place place(listener_->limit);
+    ListenerSlot slot(listener_->limit);
     auto socket = accept_from(socket_.get());
     if (socket) {
-      take_(Accepted{std::move(*socket), listener_, access_log_, std::move(place)});
+      take_(Accepted{std::move(*socket), listener_, access_log_, std::move(slot)});
       continue;
     }
     const int code = socket.error().code;

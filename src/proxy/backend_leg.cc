@@ -65,8 +65,8 @@ asio::awaitable<Result<>> begin_tls(BackendLeg& leg, unique_fd socket, const Tls
 asio::awaitable<Result<>> open_stream(BackendLeg& leg, const ServicePlan& service,
                                       const RelayState& state, const Protocols& protocols) {
   const auto deadline = Clock::now() + service.config.connect_timeout;
-  CO_TRY_LET(socket, co_await connect_to(*leg.lease, state, deadline));
-  if (const auto tls = service.tls.find(leg.lease->name); tls != service.tls.end())
+  CO_TRY_LET(socket, co_await connect_to(*leg.slot, state, deadline));
+  if (const auto tls = service.tls.find(leg.slot->name); tls != service.tls.end())
     co_return co_await begin_tls(leg, std::move(socket), *tls->second, protocols, deadline);
   leg.stream = std::make_unique<PlainStream>(std::move(socket));
   leg.protocol = service.preferred(protocols);
@@ -103,11 +103,11 @@ asio::awaitable<Result<BackendLeg>> open_backend_leg(const ServicePlan& service,
   Error last{EHOSTUNREACH, "all backends have as many connections as they may"};
   while (tried.size() < service.config.attempts) {
     BackendLeg found;
-    found.lease = choose(service.backends, tried, client);
-    if (!found.lease) break;
-    tried.push_back(&*found.lease);
+    found.slot = choose(service.backends, tried, client);
+    if (!found.slot) break;
+    tried.push_back(&*found.slot);
     const auto opened = co_await open_stream(found, service, state, protocols);
-    log_backend(*found.lease, opened);
+    log_backend(*found.slot, opened);
     if (opened) co_return std::move(found);
     last = opened.error();
   }

@@ -11,7 +11,7 @@ namespace sockmi::proxy {
 
 struct BackendLeg {
   std::unique_ptr<Stream> stream;
-  Lease lease;
+  BackendSlot slot;
   std::string protocol;  // that the client gets; empty: none
 };
 

@@ -43,8 +43,8 @@ bool Backend::avoided() const {
   return until != 0 && now() < until;
 }
 
-Lease choose(const Backends& backends, const std::vector<const Backend*>& tried,
-             const IpAddress* client) {
+BackendSlot choose(const Backends& backends, const std::vector<const Backend*>& tried,
+                   const IpAddress* client) {
   std::vector<std::tuple<bool, std::uint64_t, const std::shared_ptr<Backend>*>> candidates;
   for (const auto& backend : backends) {
     if (std::ranges::find(tried, backend.get()) == tried.end()) {
@@ -60,7 +60,7 @@ Lease choose(const Backends& backends, const std::vector<const Backend*>& tried,
            std::tie(std::get<0>(other), std::get<1>(other));
   });
   for (const auto& [avoided, rank, backend] : candidates)
-    if ((*backend)->acquire()) return Lease(*backend);
+    if ((*backend)->acquire()) return BackendSlot(*backend);
   return {};
 }
 

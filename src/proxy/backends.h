@@ -46,16 +46,16 @@ class Backend {
 };
 
 // One connection of a backend's count.
-class Lease {
+class BackendSlot {
  public:
-  Lease() = default;
-  explicit Lease(std::shared_ptr<Backend> taken) : backend_(std::move(taken)) {}
-  Lease(Lease&&) = default;
-  Lease& operator=(Lease&& other) noexcept {
+  BackendSlot() = default;
+  explicit BackendSlot(std::shared_ptr<Backend> taken) : backend_(std::move(taken)) {}
+  BackendSlot(BackendSlot&&) = default;
+  BackendSlot& operator=(BackendSlot&& other) noexcept {
     std::swap(backend_, other.backend_);
     return *this;
   }
-  ~Lease() {
+  ~BackendSlot() {
     if (backend_) backend_->release();
   }
   explicit operator bool() const { return backend_ != nullptr; }
@@ -71,7 +71,7 @@ using Backends = std::vector<std::shared_ptr<Backend>>;
 // Chooses a backend that is not among those tried, and takes one of its connections; none
 // if there is no such backend, or all have as many connections as they may. `client`: its
 // address selects the backend; nullptr: the number of connections does.
-Lease choose(const Backends& backends, const std::vector<const Backend*>& tried,
-             const IpAddress* client);
+BackendSlot choose(const Backends& backends, const std::vector<const Backend*>& tried,
+                   const IpAddress* client);
 
 }  // namespace sockmi::proxy

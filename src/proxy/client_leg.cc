@@ -59,16 +59,16 @@ asio::awaitable<Result<>> receive_proxy_header(Stream& stream, RelayState& state
 }
 
 // Counts the connection as one of its client. One too many is reset.
-Result<ClientLimit::Place> take_place(unique_fd& socket, const ListenerPlan& listener,
-                                      const SocketAddress& client) {
-  auto place = listener.clients->acquire(client.ip, listener.config.max_connections_per_client);
-  if (place) return place;
+Result<ClientLimit::Slot> take_slot(unique_fd& socket, const ListenerPlan& listener,
+                                    const SocketAddress& client) {
+  auto slot = listener.clients->acquire(client.ip, listener.config.max_connections_per_client);
+  if (slot) return slot;
   PlainStream(std::move(socket)).reset_at_close();
   if (listener.clients->may_log()) {
     log::warn("client_limit_reached",
-              {{"listener", listener.name}, {"client", client}, {"error", place.error()}});
+              {{"listener", listener.name}, {"client", client}, {"error", slot.error()}});
   }
-  return place;
+  return slot;
 }
 
 // Answers the ClientHello, and does the rest of the handshake.
@@ -116,8 +116,8 @@ asio::awaitable<Result<ClientLeg>> open_client_leg(unique_fd socket, const Liste
     CO_TRY(co_await receive_proxy_header(plain, state, deadline));
     socket = plain.take_socket();
   }
-  CO_TRY_LET(place, take_place(socket, listener, state.client));
-  leg.place = std::move(place);
+  CO_TRY_LET(slot, take_slot(socket, listener, state.client));
+  leg.slot = std::move(slot);
   if (listener.config.tls == TlsMode::Terminate) {
     CO_TRY(co_await open_tls(leg, std::move(socket), listener, deadline));
     co_return std::move(leg);

@@ -19,7 +19,7 @@ struct ClientLeg {
   std::unique_ptr<ServerHandshake> handshake;  // that waits for a backend; else none
   std::unique_ptr<Stream> stream;
   std::shared_ptr<const ServicePlan> service;
-  ClientLimit::Place place;
+  ClientLimit::Slot slot;
   Protocols offered;        // what the backend may choose from
   Clock::duration left{0};  // of the handshake's time
 };

@@ -17,14 +17,14 @@ IpAddress counted_as(IpAddress client) {
 
 }  // namespace
 
-Result<ClientLimit::Place> ClientLimit::acquire(const IpAddress& client, std::uint32_t most) {
-  if (client.any()) return Place();
+Result<ClientLimit::Slot> ClientLimit::acquire(const IpAddress& client, std::uint32_t most) {
+  if (client.any()) return Slot();
   const IpAddress counted = counted_as(client);
   const std::lock_guard lock(mutex_);
   std::uint32_t& count = counts_[counted];
   if (count >= most) return fail(EDQUOT, "the client has {} connections, as many as it may", count);
   ++count;
-  return Place(shared_from_this(), counted);
+  return Slot(shared_from_this(), counted);
 }
 
 void ClientLimit::release(const IpAddress& counted) {

@@ -18,24 +18,24 @@ namespace sockmi::proxy {
 class ClientLimit : public std::enable_shared_from_this<ClientLimit> {
  public:
   // One connection of a client's count.
-  class Place {
+  class Slot {
    public:
-    Place() = default;
-    Place(Place&& other) noexcept
+    Slot() = default;
+    Slot(Slot&& other) noexcept
         : limit_(std::move(other.limit_)),
           client_(std::exchange(other.client_, {})) {}
-    Place& operator=(Place&& other) noexcept {
+    Slot& operator=(Slot&& other) noexcept {
       std::swap(limit_, other.limit_);
       std::swap(client_, other.client_);
       return *this;
     }
-    ~Place() {
+    ~Slot() {
       if (limit_) limit_->release(client_);
     }
 
    private:
     friend class ClientLimit;
-    Place(std::shared_ptr<ClientLimit> limit, const IpAddress& client)
+    Slot(std::shared_ptr<ClientLimit> limit, const IpAddress& client)
         : limit_(std::move(limit)),
           client_(client) {}
 
@@ -44,7 +44,7 @@ class ClientLimit : public std::enable_shared_from_this<ClientLimit> {
   };
 
   // Errors: EDQUOT if the client has `most` connections.
-  Result<Place> acquire(const IpAddress& client, std::uint32_t most);
+  Result<Slot> acquire(const IpAddress& client, std::uint32_t most);
   // Returns whether the event of a refused client may be logged now.
   bool may_log();
 

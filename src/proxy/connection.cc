@@ -36,11 +36,11 @@ RelayState state_of(const Accepted& accepted) {
   return state;
 }
 
-Lease lease_of(const ServicePlan& service, const std::string& backend) {
+BackendSlot slot_at(const ServicePlan& service, const std::string& backend) {
   for (const auto& each : service.backends) {
     if (each->name != backend) continue;
     each->count();
-    return Lease(each);
+    return BackendSlot(each);
   }
   return {};
 }
@@ -62,9 +62,9 @@ void log_end(const RelayState& state, std::string_view error) {
 struct Holdings {
   Counted counted;
   std::shared_ptr<const ListenerPlan> listener;
-  Place place;
-  ClientLimit::Place client_place;
-  Lease lease;
+  ListenerSlot slot;
+  ClientLimit::Slot client_slot;
+  BackendSlot backend_slot;
   bool logged;
 };
 
@@ -73,7 +73,7 @@ void run(Worker& worker, StoppedRelay relay, Holdings holdings) {
                                                            const RelayState& last,
                                                            std::string_view error) mutable {
     worker.forget(ended);
-    holdings.client_place = {};
+    holdings.client_slot = {};
     if (holdings.logged) log_end(last, error);
   };
   worker.run(std::make_shared<RelayRunner>(worker.io().get_executor(), std::move(relay)));
@@ -90,12 +90,12 @@ void continue_imported(Worker& worker, ImportedRelay imported, bool access_log) 
   auto& [listener, service, relay] = imported;
   const RelayState& state = relay.parts.state;
   listener->limit->count();
-  auto client_place = listener->clients->acquire(state.client.ip, UINT32_MAX);
+  auto client_slot = listener->clients->acquire(state.client.ip, UINT32_MAX);
   Holdings holdings{Counted(worker),
                     listener,
-                    Place(listener->limit),
-                    std::move(client_place).value_or(ClientLimit::Place()),
-                    lease_of(*service, state.backend),
+                    ListenerSlot(listener->limit),
+                    std::move(client_slot).value_or(ClientLimit::Slot()),
+                    slot_at(*service, state.backend),
                     access_log};
   run(worker, std::move(relay), std::move(holdings));
 }
@@ -114,7 +114,7 @@ asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
   const auto service = client->service;
   state.service = service->name;
   auto backend = co_await open_backend_leg(*service, state, client->offered);
-  if (backend) state.backend = backend->lease->name;
+  if (backend) state.backend = backend->slot->name;
   if (const auto done = co_await finish_client_leg(*client, protocol_of(backend)); !done) {
     client->stream.reset();
     if (backend) backend->stream.reset();
@@ -125,9 +125,9 @@ asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
   parts.state = std::move(state);
   parts.client = std::move(client->stream);
   parts.backend = std::move(backend->stream);
-  Holdings holdings{std::move(counted),        listener,
-                    std::move(accepted.place), std::move(client->place),
-                    std::move(backend->lease), logged};
+  Holdings holdings{std::move(counted),       listener,
+                    std::move(accepted.slot), std::move(client->slot),
+                    std::move(backend->slot), logged};
   StoppedRelay relay(std::move(parts), service->config.idle_timeout);
   run(worker, std::move(relay), std::move(holdings));
 }

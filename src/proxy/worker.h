@@ -16,13 +16,13 @@
 
 namespace sockmi::proxy {
 
-// A place in a listener's limit.
-class Place {
+// One connection of a listener's count.
+class ListenerSlot {
  public:
-  explicit Place(std::shared_ptr<ConnectionLimit> taken) : limit_(std::move(taken)) {}
-  Place(Place&&) = default;
-  Place& operator=(Place&&) = delete;
-  ~Place() {
+  explicit ListenerSlot(std::shared_ptr<ConnectionLimit> taken) : limit_(std::move(taken)) {}
+  ListenerSlot(ListenerSlot&&) = default;
+  ListenerSlot& operator=(ListenerSlot&&) = delete;
+  ~ListenerSlot() {
     if (limit_) limit_->release();
   }
 
@@ -35,7 +35,7 @@ struct Accepted {
   unique_fd socket;
   std::shared_ptr<const ListenerPlan> listener;
   bool access_log = false;
-  Place place;
+  ListenerSlot slot;
 };
 
 class Worker {

@@ -15,19 +15,19 @@ Backends make_backends(std::initializer_list<const char*> names, std::uint32_t m
 
 TEST(Backends, ClientsGetTheOneWithTheFewestConnections) {
   const auto backends = make_backends({"a", "b"});
-  const Lease first = choose(backends, {}, nullptr);
-  const Lease second = choose(backends, {}, nullptr);
+  const BackendSlot first = choose(backends, {}, nullptr);
+  const BackendSlot second = choose(backends, {}, nullptr);
 
   EXPECT_EQ(first->name, "a");
   EXPECT_EQ(second->name, "b");
   EXPECT_EQ(backends[0]->connections(), 1u);
-  { const Lease third = choose(backends, {}, nullptr); }
+  { const BackendSlot third = choose(backends, {}, nullptr); }
   EXPECT_EQ(backends[0]->connections(), 1u);
 }
 
 TEST(Backends, FullAndTriedOnesAreLeftOut) {
   const auto backends = make_backends({"a", "b"}, 1);
-  const Lease first = choose(backends, {}, nullptr);
+  const BackendSlot first = choose(backends, {}, nullptr);
 
   EXPECT_EQ(choose(backends, {}, nullptr)->name, "b");
   EXPECT_FALSE(choose(backends, {backends[1].get()}, nullptr));

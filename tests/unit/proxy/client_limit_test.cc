@@ -13,7 +13,7 @@ TEST(ClientLimit, EachClientHasAsManyAsItMay) {
 
   EXPECT_EQ(limit->acquire(one, 2).error().code, EDQUOT);
   EXPECT_TRUE(limit->acquire(other, 2));
-  *first = ClientLimit::Place();
+  *first = ClientLimit::Slot();
   EXPECT_TRUE(limit->acquire(one, 2));
 }
 
