@@ -28,11 +28,11 @@ constexpr std::chrono::milliseconds kRecordTimeout{1000};
 Result<int> state_of(SSL* ssl) {
   const bool server = SSL_is_server(ssl);
   switch (tls::phase(ssl)) {
-    case tls::Phase::before_handshake:
+    case tls::Phase::BeforeHandshake:
       return server ? SOCKMI_SERVER_CONNECTED : SOCKMI_CLIENT_CONNECTED;
-    case tls::Phase::established:
+    case tls::Phase::Established:
       return server ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_CLIENT_ESTABLISHED;
-    case tls::Phase::in_handshake: break;
+    case tls::Phase::InHandshake: break;
   }
   return fail(EAGAIN, "handshake is not finished");
 }

@@ -115,9 +115,9 @@ Rule of_family(bool v4, const char* chain) {
 Rule of_connection(bool v4, const SetName& set) {
   const unsigned size = v4 ? 4 : 16, source = v4 ? 12 : 8, units = size / 4;
   Rule rule = of_family(v4, kResets);
-  rule.payload(Header::kNetwork, source + size, size, 0).payload(Header::kTransport, 2, 2, units);
-  rule.payload(Header::kNetwork, source, size, units + 1)
-      .payload(Header::kTransport, 0, 2, 2 * units + 1);
+  rule.payload(Header::Network, source + size, size, 0).payload(Header::Transport, 2, 2, units);
+  rule.payload(Header::Network, source, size, units + 1)
+      .payload(Header::Transport, 0, 2, 2 * units + 1);
   rule.lookup(set, 0);
   return rule;
 }
@@ -125,8 +125,8 @@ Rule of_connection(bool v4, const SetName& set) {
 Rule of_port(bool v4, const SetName& set) {
   const unsigned size = v4 ? 4 : 16;
   Rule rule = of_family(v4, kResets);
-  rule.payload(Header::kNetwork, v4 ? 12 : 8, size, 0)
-      .payload(Header::kTransport, 0, 2, size / 4)
+  rule.payload(Header::Network, v4 ? 12 : 8, size, 0)
+      .payload(Header::Transport, 0, 2, size / 4)
       .lookup(set, 0);
   return rule;
 }
@@ -141,7 +141,7 @@ std::vector<Rule> rules() {
   for (const std::uint8_t flags : {0x04, 0x14}) {
     const std::uint8_t wanted[] = {flags};
     Rule rule(NFPROTO_INET, kFallbackTable, kOutput);
-    rule.meta_is(NFT_META_L4PROTO, tcp).payload_is(Header::kTransport, 13, wanted).go_to(kResets);
+    rule.meta_is(NFT_META_L4PROTO, tcp).payload_is(Header::Transport, 13, wanted).go_to(kResets);
     out.push_back(std::move(rule));
   }
   for (const bool v4 : {true, false}) {

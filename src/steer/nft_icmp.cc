@@ -51,17 +51,17 @@ struct Layout {
                        plain[] = {0x45}, tcp[] = {IPPROTO_TCP};
     Rule rule(family, "sockmi", chain);
     rule.meta_is(NFT_META_PROTOCOL, type).meta_is(NFT_META_L4PROTO, {&icmp, 1});
-    if (nfproto == NFPROTO_IPV4) rule.payload_is(Header::kTransport, kQuote, plain);
-    rule.payload_is(Header::kTransport, kQuote + protocol, tcp);
+    if (nfproto == NFPROTO_IPV4) rule.payload_is(Header::Transport, kQuote, plain);
+    rule.payload_is(Header::Transport, kQuote + protocol, tcp);
     return rule;
   }
   Rule about_connection(std::uint32_t family, const char* chain) const {
     const unsigned ports = kQuote + header_size;
     Rule rule = start(family, chain);
-    rule.payload(Header::kTransport, kQuote + destination, address_size, kConnection)
-        .payload(Header::kTransport, ports + 2, 2, units());
-    rule.payload(Header::kTransport, kQuote + source, address_size, home())
-        .payload(Header::kTransport, ports, 2, home() + units());
+    rule.payload(Header::Transport, kQuote + destination, address_size, kConnection)
+        .payload(Header::Transport, ports + 2, 2, units());
+    rule.payload(Header::Transport, kQuote + source, address_size, home())
+        .payload(Header::Transport, ports, 2, home() + units());
     return rule;
   }
   Rule at_home() const { return about_connection(NFPROTO_NETDEV, chain); }
@@ -77,12 +77,12 @@ struct Layout {
     const bool covered = nfproto == NFPROTO_IPV6;  // the ICMPv4 checksum does not cover addresses
     const unsigned scratch = kInterface - units();
     rule.lookup(map, key, kImporter);
-    rule.payload(Header::kNetwork, destination, address_size, scratch)
+    rule.payload(Header::Network, destination, address_size, scratch)
         .set_address(nfproto, source, scratch, covered);
     rule.set_address(nfproto, destination, kImporter, covered);
-    rule.payload(Header::kNetwork, destination, address_size, scratch)
+    rule.payload(Header::Network, destination, address_size, scratch)
         .lookup(sets.out, scratch, kInterface);
-    rule.payload(Header::kNetwork, destination, address_size, kImporter)
+    rule.payload(Header::Network, destination, address_size, kImporter)
         .lookup(sets.via, kImporter, kImporter);
     rule.forward(nfproto, kInterface, kImporter);
     return rule;

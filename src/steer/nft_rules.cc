@@ -61,8 +61,8 @@ Rule& Rule::meta_is(std::uint32_t key, ByteView value) {
 Rule& Rule::payload(Header base, unsigned offset, unsigned size, unsigned reg) {
   return add(
       "payload",
-      std::pair(NFTNL_EXPR_PAYLOAD_BASE, base == Header::kNetwork ? NFT_PAYLOAD_NETWORK_HEADER
-                                                                  : NFT_PAYLOAD_TRANSPORT_HEADER),
+      std::pair(NFTNL_EXPR_PAYLOAD_BASE, base == Header::Network ? NFT_PAYLOAD_NETWORK_HEADER
+                                                                 : NFT_PAYLOAD_TRANSPORT_HEADER),
       std::pair(NFTNL_EXPR_PAYLOAD_OFFSET, offset), std::pair(NFTNL_EXPR_PAYLOAD_LEN, size),
       std::pair(NFTNL_EXPR_PAYLOAD_DREG, reg32(reg)));
 }

@@ -14,7 +14,7 @@
 
 namespace sockmi::steer {
 
-enum class Header { kNetwork, kTransport };
+enum class Header { Network, Transport };
 
 // One rule under construction. Registers are numbered in units of four bytes, 0 to 15.
 // Each step reads what earlier steps of the same rule have written. The first step that

@@ -143,7 +143,7 @@ Result<> Sets::transact(std::span<const Change> changes, std::vector<Change>* un
     for (const Change& change : changes)
       asked.emplace(change.set, change.element.key);
     std::erase_if(gone, [&](const Change& each) {
-      return each.what == Change::kRemove || asked.contains({each.set, each.element.key});
+      return each.what == Change::What::Remove || asked.contains({each.set, each.element.key});
     });
     TRY(put_back(gone));
     done = send(changes);
@@ -161,7 +161,7 @@ Result<> Sets::send(std::span<const Change> changes) {
   std::map<const SetName*, std::vector<const Element*>> deleted, added;
   for (const Change& change : changes) {
     if (known(*change.set, change.element.key)) deleted[change.set].push_back(&change.element);
-    if (change.what == Change::kPut) added[change.set].push_back(&change.element);
+    if (change.what == Change::What::Put) added[change.set].push_back(&change.element);
   }
   Batch batch(netlink_, changes.size());
   for (const auto& [set, elements] : deleted)
@@ -185,17 +185,17 @@ Result<std::optional<Bytes>> Sets::find(const SetName& set, const Bytes& key) {
 
 Change Sets::inverse(const Change& change) const {
   const Known* old = known(*change.set, change.element.key);
-  if (!old) return {Change::kRemove, change.set, {change.element.key, {}, {}}};
+  if (!old) return {Change::What::Remove, change.set, {change.element.key, {}, {}}};
   std::optional<std::chrono::milliseconds> left;
   if (old->until != Clock::time_point::max())
     left = std::chrono::ceil<std::chrono::milliseconds>(old->until - Clock::now());
-  return {Change::kPut, change.set, {change.element.key, old->data, left}};
+  return {Change::What::Put, change.set, {change.element.key, old->data, left}};
 }
 
 void Sets::remember(std::span<const Change> changes) {
   const auto now = Clock::now();
   for (const auto& [what, set, element] : changes) {
-    if (what == Change::kPut) {
+    if (what == Change::What::Put) {
       known_[set][element.key] = {
           element.data, element.expires_in ? now + *element.expires_in : Clock::time_point::max()};
     } else {
@@ -271,11 +271,11 @@ Result<std::vector<Change>> Sets::track_namespace(const SetName& set) {
     std::optional<std::chrono::milliseconds> left;
     if (known.until != Clock::time_point::max())
       left = std::chrono::duration_cast<std::chrono::milliseconds>(known.until - now);
-    changes.push_back({Change::kPut, &set, {key, known.data, left}});
+    changes.push_back({Change::What::Put, &set, {key, known.data, left}});
   }
   for (const auto& [key, found] : there) {
     if (!set.removed_by_rules && lasts(found) && !contents.contains(key))
-      changes.push_back({Change::kRemove, &set, {key, {}, {}}});
+      changes.push_back({Change::What::Remove, &set, {key, {}, {}}});
   }
   contents = std::move(there);
   return changes;

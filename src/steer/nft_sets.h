@@ -29,18 +29,18 @@ struct Element {
 };
 
 struct Change {
-  enum What { kPut, kRemove } what;
+  enum class What { Put, Remove } what;
   // Must outlive the Sets object, which identifies a set by the address of its SetName.
   const SetName* set;
-  Element element;  // kRemove: only the key counts
+  Element element;  // Remove: only the key counts
 };
 
 inline Change put_element(const SetName& set, Bytes key, Bytes data = {},
                           std::optional<std::chrono::milliseconds> expires_in = {}) {
-  return {Change::kPut, &set, {std::move(key), std::move(data), expires_in}};
+  return {Change::What::Put, &set, {std::move(key), std::move(data), expires_in}};
 }
 inline Change remove_element(const SetName& set, Bytes key) {
-  return {Change::kRemove, &set, {std::move(key), {}, {}}};
+  return {Change::What::Remove, &set, {std::move(key), {}, {}}};
 }
 
 class Sets {

@@ -81,7 +81,7 @@ class NftSteering : public Steering, public Upkeep {
       }
       if (importers.insert(to.unmapped()).second) TRY(maps_.add_importer(changes, to));
       const Bytes key = key_of(tuple);
-      const Kind kind = ended ? Kind::kEndedConnections : Kind::kConnections;
+      const Kind kind = ended ? Kind::EndedConnections : Kind::Connections;
       TRY(maps_.add_redirect(changes, kind, key, to, expires_in));
       const SetName& moved = fallback_sets_of(tuple.local.ip).moved;
       add_fallback(changes, expires_in ? remove_element(moved, key) : put_element(moved, key));
@@ -92,7 +92,7 @@ class NftSteering : public Steering, public Upkeep {
     std::vector<Change> changes;
     for (const FourTuple& tuple : tuples) {
       const Bytes key = key_of(tuple);
-      for (const Kind kind : {Kind::kConnections, Kind::kEndedConnections}) {
+      for (const Kind kind : {Kind::Connections, Kind::EndedConnections}) {
         for (const SetName* map : maps_.all(kind, tuple.local.ip))
           changes.push_back(remove_element(*map, key));
       }
@@ -104,7 +104,7 @@ class NftSteering : public Steering, public Upkeep {
   Result<std::vector<Redirect>> redirects() override {
     std::vector<Redirect> out;
     for (const int family : {AF_INET, AF_INET6}) {
-      for (const SetName* map : maps_.all(Kind::kConnections, {.family = family})) {
+      for (const SetName* map : maps_.all(Kind::Connections, {.family = family})) {
         TRY_LET(elements, tables_->sets().list(*map));
         for (const Element& element : elements) {
           if (auto to = IpAddress::from_bytes(element.data))
@@ -145,14 +145,14 @@ class NftSteering : public Steering, public Upkeep {
       add_fallback(changes, put_element(fallback_sets_of(tuple.local.ip).exempt, key_of(tuple)));
     }
     TRY(maps_.add_importer(changes, to));
-    TRY(maps_.add_redirect(changes, Kind::kPorts, key_of(local), to, std::nullopt));
+    TRY(maps_.add_redirect(changes, Kind::Ports, key_of(local), to, std::nullopt));
     add_fallback(changes, put_element(fallback_sets_of(to).ports, key_of(local)));
     return tables_->apply(changes);
   }
   Result<> remove_port_redirect(const SocketAddress& local) override {
     const Bytes port = key_of(local);
     std::vector<Change> changes;
-    for (const SetName* map : maps_.all(Kind::kPorts, local.ip))
+    for (const SetName* map : maps_.all(Kind::Ports, local.ip))
       changes.push_back(remove_element(*map, port));
     add_fallback(changes, remove_element(fallback_sets_of(local.ip).ports, port));
     const SetName& exempt = sets_of(local.ip).exempt;
@@ -167,7 +167,7 @@ class NftSteering : public Steering, public Upkeep {
   Result<std::vector<SocketAddress>> redirected_ports() override {
     std::vector<SocketAddress> out;
     for (const int family : {AF_INET, AF_INET6}) {
-      for (const SetName* map : maps_.all(Kind::kPorts, {.family = family})) {
+      for (const SetName* map : maps_.all(Kind::Ports, {.family = family})) {
         TRY_LET(elements, tables_->sets().list(*map));
         for (const Element& element : elements)
           out.push_back(address_of(element.key));

@@ -86,8 +86,8 @@ Result<> RedirectMaps::add_redirect(std::vector<Change>& changes, Kind kind, con
   const IpAddress importer = to.unmapped();
   std::vector<const SetName*> maps = all(kind, importer);
   TRY_LET(map, map_to(maps, importer));
-  if (kind != Kind::kPorts) {
-    const Kind other = kind == Kind::kConnections ? Kind::kEndedConnections : Kind::kConnections;
+  if (kind != Kind::Ports) {
+    const Kind other = kind == Kind::Connections ? Kind::EndedConnections : Kind::Connections;
     for (const SetName* each : all(other, importer))
       maps.push_back(each);
   }
@@ -140,7 +140,7 @@ Result<> RedirectMaps::renew() {
 Result<> RedirectMaps::reroute(const IpAddress& importer) {
   std::vector<Change> changes;
   const Bytes data = bytes_of(importer);
-  for (const Kind kind : {Kind::kConnections, Kind::kEndedConnections, Kind::kPorts}) {
+  for (const Kind kind : {Kind::Connections, Kind::EndedConnections, Kind::Ports}) {
     const auto maps = all(kind, importer);
     for (const SetName* map : maps) {
       TRY_LET(elements, tables_.sets().list(*map));

@@ -18,7 +18,7 @@ namespace sockmi::steer {
 
 class RedirectMaps {
  public:
-  enum class Kind { kConnections, kEndedConnections, kPorts };
+  enum class Kind { Connections, EndedConnections, Ports };
 
   using Addresses = std::vector<net::HostAddress>;
 

@@ -12,11 +12,11 @@ namespace {
 Rule begun(const char* chain, unsigned source, unsigned size, const SetName& map) {
   const unsigned units = size / 4, home = units + 1, data = 2 * home;
   Rule rule(NFPROTO_NETDEV, "sockmi", chain);
-  rule.payload(Header::kNetwork, source, size, 0).payload(Header::kTransport, 0, 2, units);
-  rule.payload(Header::kNetwork, source + size, size, home)
-      .payload(Header::kTransport, 2, 2, home + units);
+  rule.payload(Header::Network, source, size, 0).payload(Header::Transport, 0, 2, units);
+  rule.payload(Header::Network, source + size, size, home)
+      .payload(Header::Transport, 2, 2, home + units);
   // The kernel requires data of the map's size; their value does not matter.
-  rule.payload(Header::kNetwork, source, size, data).remove(map, 0, data);
+  rule.payload(Header::Network, source, size, data).remove(map, 0, data);
   return rule;
 }
 

@@ -21,7 +21,7 @@ Result<> enable(OSSL_LIB_CTX* libctx);
 Result<> set_fd(SSL* ssl, int fd);
 int get_fd(const SSL* ssl);  // -1 if its BIO is neither ours nor a socket BIO
 
-enum class Phase : std::uint8_t { before_handshake, in_handshake, established };
+enum class Phase : std::uint8_t { BeforeHandshake, InHandshake, Established };
 Phase phase(const SSL* ssl);
 
 // Returns the sealed TLS image of an SSL before or after its handshake. The SSL is

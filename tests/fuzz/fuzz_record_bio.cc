@@ -79,7 +79,7 @@ class Setup {
   void move() {
     if (!buffer_->on_boundary() || buffer_->passes_through()) return;
     auto next = std::make_unique<RecordBuffer>(ours_.get());
-    next->adopt(buffer_->waiting(), buffer_->unsent());
+    next->preload(buffer_->waiting(), buffer_->unsent());
     buffer_ = std::move(next);
     pending_.clear();  // what was interrupted is on its way
   }

@@ -100,7 +100,7 @@ KnownAnswer answer_of(const std::string& name, SSL* ssl) {
   need(image.has_value(), "save");
   a.image.assign(image->begin(), image->end());
   a.server = SSL_is_server(ssl);
-  a.established = phase(ssl) == Phase::established;
+  a.established = phase(ssl) == Phase::Established;
   if (!a.established) return a;
   a.version = SSL_get_version(ssl);
   a.suite = SSL_get_cipher_name(ssl);

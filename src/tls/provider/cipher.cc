@@ -60,11 +60,11 @@ CipherTable tables[kRecordCipherCount];
 // explicit nonce, or the IV of CBC.
 std::size_t explicit_part(Construction construction) {
   switch (construction) {
-    case Construction::kGcm:
-    case Construction::kCcm: return 8;
-    case Construction::kChaCha: return 0;
-    case Construction::kCbc:
-    case Construction::kCbcStitched: return kBlock;
+    case Construction::Gcm:
+    case Construction::Ccm: return 8;
+    case Construction::ChaCha: return 0;
+    case Construction::Cbc:
+    case Construction::CbcStitched: return kBlock;
   }
   return 0;
 }
@@ -123,7 +123,7 @@ void note_plaintext(CipherContext& c, const unsigned char* in, std::size_t size)
 // Called after a record is encrypted. A TLS 1.2 GCM record begins with the explicit nonce
 // that the default provider has chosen for it.
 void note_nonce(CipherContext& c, int done, const unsigned char* record) {
-  if (done > 0 && c.tls12 && c.encrypting && record && c.table->construction == Construction::kGcm)
+  if (done > 0 && c.tls12 && c.encrypting && record && c.table->construction == Construction::Gcm)
     std::memcpy(c.explicit_nonce.data(), record, c.explicit_nonce.size());
 }
 
@@ -170,7 +170,7 @@ void note_tls(CipherContext& c, const OSSL_PARAM params[]) {
 int set_ctx_params(void* v, const OSSL_PARAM params[]) {
   auto* c = static_cast<CipherContext*>(v);
   if (!c->inner) return 0;
-  if (c->table->construction == Construction::kCbc) note_tls(*c, params);
+  if (c->table->construction == Construction::Cbc) note_tls(*c, params);
   const OSSL_PARAM* aad = OSSL_PARAM_locate_const(params, OSSL_CIPHER_PARAM_AEAD_TLS1_AAD);
   if (!aad || aad->data_size != kAad) return c->table->set_ctx_params(c->inner, params);
   std::uint8_t moved[kAad];
@@ -322,8 +322,8 @@ bool rekey_tls12(CipherContext& context, const Tls12Keys& keys,
       context.encrypting ? context.table->encrypt_init : context.table->decrypt_init;
   // Every record brings its own IV: the first block of a CBC record has no meaning.
   static constexpr std::uint8_t kAnyIv[kBlock] = {};
-  const bool whole_iv = construction == Construction::kChaCha,
-             cbc = construction == Construction::kCbc || construction == Construction::kCbcStitched;
+  const bool whole_iv = construction == Construction::ChaCha,
+             cbc = construction == Construction::Cbc || construction == Construction::CbcStitched;
   const std::uint8_t* iv = whole_iv ? keys.iv.data() : cbc ? kAnyIv : nullptr;
   if (!inner_init(context.inner, keys.key.data(), keys.key.size(), iv,
                   whole_iv ? keys.iv.size()
@@ -337,10 +337,10 @@ bool rekey_tls12(CipherContext& context, const Tls12Keys& keys,
         OSSL_PARAM_END};
     return context.table->set_ctx_params(context.inner, given) == 1;
   };
-  if (construction == Construction::kGcm || construction == Construction::kCcm) {
+  if (construction == Construction::Gcm || construction == Construction::Ccm) {
     Secret fixed = keys.iv;
     std::size_t size = fixed.size();
-    if (construction == Construction::kGcm && context.encrypting) {
+    if (construction == Construction::Gcm && context.encrypting) {
       // An explicit nonce must not be used twice with a key (RFC 5288, 3), so ours
       // continue after the last one. Size -1 sets the whole IV. (CCM uses the sequence
       // number.)
@@ -350,7 +350,7 @@ bool rekey_tls12(CipherContext& context, const Tls12Keys& keys,
     }
     if (!set_octets(OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED, fixed, size)) return false;
   }
-  if (construction == Construction::kCbcStitched &&
+  if (construction == Construction::CbcStitched &&
       !set_octets(OSSL_CIPHER_PARAM_AEAD_MAC_KEY, keys.mac, keys.mac.size()))
     return false;
   if (context.mac && !rekey_mac(*context.mac, keys.mac)) return false;

@@ -14,7 +14,7 @@
 namespace sockmi::tls {
 
 // How a record is built. cipher.cc has the layout of each.
-enum class Construction : std::uint8_t { kGcm, kCcm, kChaCha, kCbc, kCbcStitched };
+enum class Construction : std::uint8_t { Gcm, Ccm, ChaCha, Cbc, CbcStitched };
 
 struct RecordCipher {
   const char* name;  // OpenSSL's name of the algorithm
@@ -28,17 +28,17 @@ struct RecordCipher {
 
 // tests/unit/tls/suites_test.cc compares it with docs/tls.md.
 inline constexpr RecordCipher kRecordCiphers[] = {
-    {"AES-128-GCM", Construction::kGcm, NID_aes_128_gcm, 16, 4},
-    {"AES-256-GCM", Construction::kGcm, NID_aes_256_gcm, 32, 4},
-    {"AES-128-CCM", Construction::kCcm, NID_aes_128_ccm, 16, 4},
-    {"AES-256-CCM", Construction::kCcm, NID_aes_256_ccm, 32, 4},
-    {"ChaCha20-Poly1305", Construction::kChaCha, NID_chacha20_poly1305, 32, 12},
-    {"AES-128-CBC", Construction::kCbc, NID_aes_128_cbc, 16, 16},
-    {"AES-256-CBC", Construction::kCbc, NID_aes_256_cbc, 32, 16},
-    {"AES-128-CBC-HMAC-SHA1", Construction::kCbcStitched},
-    {"AES-256-CBC-HMAC-SHA1", Construction::kCbcStitched},
-    {"AES-128-CBC-HMAC-SHA256", Construction::kCbcStitched},
-    {"AES-256-CBC-HMAC-SHA256", Construction::kCbcStitched},
+    {"AES-128-GCM", Construction::Gcm, NID_aes_128_gcm, 16, 4},
+    {"AES-256-GCM", Construction::Gcm, NID_aes_256_gcm, 32, 4},
+    {"AES-128-CCM", Construction::Ccm, NID_aes_128_ccm, 16, 4},
+    {"AES-256-CCM", Construction::Ccm, NID_aes_256_ccm, 32, 4},
+    {"ChaCha20-Poly1305", Construction::ChaCha, NID_chacha20_poly1305, 32, 12},
+    {"AES-128-CBC", Construction::Cbc, NID_aes_128_cbc, 16, 16},
+    {"AES-256-CBC", Construction::Cbc, NID_aes_256_cbc, 32, 16},
+    {"AES-128-CBC-HMAC-SHA1", Construction::CbcStitched},
+    {"AES-256-CBC-HMAC-SHA1", Construction::CbcStitched},
+    {"AES-128-CBC-HMAC-SHA256", Construction::CbcStitched},
+    {"AES-256-CBC-HMAC-SHA256", Construction::CbcStitched},
 };
 inline constexpr std::size_t kRecordCipherCount = std::size(kRecordCiphers);
 

@@ -8,7 +8,7 @@ namespace sockmi::tls {
 
 Result<> update_keys(SSL* ssl) {
   if (is_retired(ssl)) return fail(ESHUTDOWN, "SSL was exported");
-  if (phase(ssl) != Phase::established) return fail(EAGAIN, "handshake is not finished");
+  if (phase(ssl) != Phase::Established) return fail(EAGAIN, "handshake is not finished");
   if (SSL_version(ssl) != TLS1_3_VERSION)
     return fail(ENOTSUP, "{} has no KeyUpdate", SSL_get_version(ssl));
   ERR_clear_error();

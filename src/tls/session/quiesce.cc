@@ -34,8 +34,8 @@ class NonBlocking {
 
 Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
   const auto unsettled = [ssl] {
-    return phase(ssl) == Phase::in_handshake ||
-           (phase(ssl) == Phase::established && in_mid_record(ssl));
+    return phase(ssl) == Phase::InHandshake ||
+           (phase(ssl) == Phase::Established && in_mid_record(ssl));
   };
   if (!unsettled()) return {};
   const int fd = SSL_get_fd(ssl);
@@ -47,7 +47,7 @@ Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
     // application.
     char byte;
     const int result =
-        phase(ssl) == Phase::in_handshake ? SSL_do_handshake(ssl) : SSL_peek(ssl, &byte, 1);
+        phase(ssl) == Phase::InHandshake ? SSL_do_handshake(ssl) : SSL_peek(ssl, &byte, 1);
     const int error = SSL_get_error(ssl, result);
     if (!unsettled()) return {};
     if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
@@ -56,8 +56,8 @@ Result<> quiesce(SSL* ssl, std::chrono::milliseconds patience) {
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (left <= 0) {
       return fail(EAGAIN, "{}",
-                  phase(ssl) == Phase::in_handshake ? "handshake is not finished"
-                                                    : "a record is not complete");
+                  phase(ssl) == Phase::InHandshake ? "handshake is not finished"
+                                                   : "a record is not complete");
     }
     pollfd wait{.fd = fd,
                 .events = static_cast<short>(error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN),

@@ -171,7 +171,7 @@ int RecordBuffer::write(const char* data, int size, bool& retry) {
   return size;
 }
 
-void RecordBuffer::adopt(ByteView waiting, ByteView unsent) {
+void RecordBuffer::preload(ByteView waiting, ByteView unsent) {
   in_.assign(waiting.begin(), waiting.end());
   at_ = record_end_ = 0;
   end_ = in_.size();

@@ -54,7 +54,7 @@ class RecordBuffer {
   ByteView unsent() const { return ByteView(out_).subspan(out_at_); }
   // Size of the record that libssl will try to write again; 0: none.
   std::size_t interrupted_record() const { return interrupted_; }
-  void adopt(ByteView waiting, ByteView unsent);
+  void preload(ByteView waiting, ByteView unsent);
 
  private:
   // Size of the next record; 0 if its header is not complete. If the data are not TLS:

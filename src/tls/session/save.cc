@@ -334,25 +334,25 @@ bool in_mid_record(const SSL* ssl) {
 }
 
 Phase phase(const SSL* ssl) {
-  if (SSL_is_init_finished(ssl)) return Phase::established;
-  if (SSL_in_before(ssl)) return Phase::before_handshake;
+  if (SSL_is_init_finished(ssl)) return Phase::Established;
+  if (SSL_in_before(ssl)) return Phase::BeforeHandshake;
   // To libssl a KeyUpdate that it must send is the beginning of another handshake.
   if (SSL_get_state(ssl) == TLS_ST_OK && SSL_get_key_update_type(ssl) != SSL_KEY_UPDATE_NONE)
-    return Phase::established;
+    return Phase::Established;
   // A server that waits for the rest of a ClientHello has begun its handshake, but libssl
   // has not received a byte of it.
   const RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl));
   if (SSL_is_server(ssl) && SSL_get_state(ssl) == TLS_ST_BEFORE && buffer && buffer->untouched())
-    return Phase::before_handshake;
-  return Phase::in_handshake;
+    return Phase::BeforeHandshake;
+  return Phase::InHandshake;
 }
 
 Result<Secret> save(SSL* ssl) {
   if (is_retired(ssl)) return fail(ESHUTDOWN, "SSL was exported");
   switch (phase(ssl)) {
-    case Phase::before_handshake: return save_before_handshake(ssl);
-    case Phase::established: return save_established(ssl);
-    case Phase::in_handshake: break;
+    case Phase::BeforeHandshake: return save_before_handshake(ssl);
+    case Phase::Established: return save_established(ssl);
+    case Phase::InHandshake: break;
   }
   return fail(EAGAIN, "handshake is not finished");
 }
@@ -362,7 +362,7 @@ Result<> retire(SSL* ssl) {
   SSL_set_quiet_shutdown(ssl, 1);
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_set_bio(ssl, nullptr, nullptr);
-  if (phase(ssl) == Phase::established) {
+  if (phase(ssl) == Phase::Established) {
     if (auto live = find_live(ssl)) {
       disable(*live->reading);
       disable(*live->writing);
@@ -381,7 +381,7 @@ Result<> set_fd(SSL* ssl, int fd) {
   if (!bio) return fail_openssl(ENOMEM, "cannot make a record BIO");
   RecordBuffer* buffer = record_buffer(bio);
   if (SslData* left = find_attachment(ssl)) {
-    buffer->adopt(left->waiting, left->unsent);
+    buffer->preload(left->waiting, left->unsent);
     left->waiting = left->unsent = Bytes();
     (void)buffer->flush();
   }

@@ -12,14 +12,15 @@ using Seen = std::vector<std::string>;
 using std::chrono::milliseconds;
 
 const SetName kSet{.family = 5, .table = "sockmi", .set = "redirect"};
-const Change kPut{Change::kPut, &kSet, {.key = {1, 2, 3, 4}, .data = {9}, .expires_in = {}}};
-const Change kRemove{Change::kRemove, &kSet, {.key = {1, 2, 3, 4}, .data = {}, .expires_in = {}}};
+const Change kPut{Change::What::Put, &kSet, {.key = {1, 2, 3, 4}, .data = {9}, .expires_in = {}}};
+const Change kRemove{
+    Change::What::Remove, &kSet, {.key = {1, 2, 3, 4}, .data = {}, .expires_in = {}}};
 
 std::vector<Change> many(std::uint16_t count) {
   std::vector<Change> changes;
   for (std::uint16_t i = 0; i < count; ++i)
     changes.push_back(
-        {Change::kPut,
+        {Change::What::Put,
          &kSet,
          {.key = {std::uint8_t(i >> 8), std::uint8_t(i), 0, 0}, .data = {9}, .expires_in = {}}});
   return changes;

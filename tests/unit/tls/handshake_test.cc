@@ -19,7 +19,7 @@ TEST(SslBeforeHandshake, APartialClientHelloMoves) {
         ASSERT_GT(hello.size(), 100u);
         put(pair.peer_fd, hello.substr(0, cut));
         SSL_do_handshake(pair.mover.get());
-        EXPECT_EQ(phase(pair.mover.get()), Phase::before_handshake);
+        EXPECT_EQ(phase(pair.mover.get()), Phase::BeforeHandshake);
         pair.hop();
         put(pair.peer_fd, hello.substr(cut));
       }
@@ -68,7 +68,7 @@ TEST_P(SslInHandshake, QuiesceFinishesTheHandshakeFirst) {
   Pair pair(GetParam());
   if (GetParam().server) SSL_do_handshake(pair.peer.get());
   SSL_do_handshake(pair.mover.get());
-  ASSERT_EQ(phase(pair.mover.get()), Phase::in_handshake);
+  ASSERT_EQ(phase(pair.mover.get()), Phase::InHandshake);
   std::thread peer([&] {
     ::fcntl(pair.peer_fd.get(), F_SETFL, 0);
     SSL_do_handshake(pair.peer.get());

@@ -152,7 +152,7 @@ struct Pair {
 
   // Replaces an SSL by another one that is loaded from its image.
   static void hop_of(SslPtr& ssl, const CtxPtr& ctx, const unique_fd& fd, bool server) {
-    const bool established = phase(ssl.get()) == Phase::established;
+    const bool established = phase(ssl.get()) == Phase::Established;
     auto image = save(ssl.get());
     ASSERT_TRUE(image) << to_string(image.error());
     retire(ssl.get());
