@@ -100,7 +100,7 @@ asio::awaitable<void> claim_in_turn(std::shared_ptr<Claims> claims) {
 
 }  // namespace
 
-asio::awaitable<void> adopt_accepted(const Services& services, ConnectionTable& table,
+asio::awaitable<void> claim_accepted(const Services& services, ConnectionTable& table,
                                      ForeignRules& rules, SocketAddress local,
                                      ImportedConnection listener, std::function<bool()> is_due,
                                      Clock::time_point give_up, Frozen frozen) {
@@ -153,7 +153,7 @@ asio::awaitable<void> watch_ports(const Services& services, ConnectionTable& tab
         const std::function<bool()> is_due = [] {
           return true;
         };
-        co_await adopt_accepted(services, table, rules, tuple.local, listener, is_due,
+        co_await claim_accepted(services, table, rules, tuple.local, listener, is_due,
                                 Clock::now());
       }
       rules.ports().leave(tuple);

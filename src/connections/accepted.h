@@ -20,7 +20,7 @@ enum class Frozen { Included, Excluded };
 // the port elsewhere before; until a connection has ended; while `is_due`; and until
 // `give_up`. A home that rejects them for a reason that may pass is asked for a minute.
 // Home is also notified of those that have a record already.
-asio::awaitable<void> adopt_accepted(const Services& services, ConnectionTable& table,
+asio::awaitable<void> claim_accepted(const Services& services, ConnectionTable& table,
                                      ForeignRules& rules, SocketAddress local,
                                      ImportedConnection listener, std::function<bool()> is_due,
                                      Clock::time_point give_up = Clock::time_point::max(),

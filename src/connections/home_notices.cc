@@ -38,7 +38,7 @@ asio::awaitable<void> HomeProtocol::notify_accepted(FourTuple listener) {
     const RemoteConnection* now = table_.find_remote(listener);
     return now && *now == away;
   };
-  co_await adopt_accepted(services_, table_, rules_, listener.local, was_here, is_due);
+  co_await claim_accepted(services_, table_, rules_, listener.local, was_here, is_due);
 }
 
 asio::awaitable<void> HomeProtocol::notify_moved(FourTuple tuple) {
@@ -98,7 +98,7 @@ asio::awaitable<void> HomeProtocol::notify_ended(std::uint64_t number,
     return table_.journal().is_pending_end(number);
   };
   if (is_passive(imported.tuple)) {
-    co_await adopt_accepted(services_, table_, rules_, imported.tuple.local, imported, is_due);
+    co_await claim_accepted(services_, table_, rules_, imported.tuple.local, imported, is_due);
     if (!is_due()) co_return;
   }
   std::optional<Clock::time_point> denied;

@@ -40,7 +40,7 @@ asio::awaitable<Result<>> notify_of_accepted(Exports& exports, const ExportedEnd
     return Clock::now() < until;
   };
   Connections& connections = exports.connections;
-  co_await adopt_accepted(connections.services, connections.table, connections.rules,
+  co_await claim_accepted(connections.services, connections.table, connections.rules,
                           listener.tuple.local, imported, is_due, Clock::time_point::max(),
                           Frozen::Excluded);
   if (!is_due()) co_return fail(ETIMEDOUT, "home does not know all accepted connections in time");

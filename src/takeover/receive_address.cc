@@ -20,8 +20,8 @@ using net::HostAddress;
 constexpr std::size_t kMaxReceived = 64;  // addresses that others are handing over to us
 
 // Connections imported from the old holder are at home here from now on.
-void adopt_connections(Connections& connections, const std::string& from,
-                       const IpAddress& address) {
+void rehome_connections(Connections& connections, const std::string& from,
+                        const IpAddress& address) {
   for (const auto& [cookie, imported] : connections.table.imported()) {
     if (imported.tuple.local.ip.unmapped() == address && imported.home == from)
       rehome(connections.table, connections.rules, cookie);
@@ -97,7 +97,7 @@ Result<> AddressReceiver::keep(const std::string& from, const HostAddress& addre
   TRY(net::add_address(address, std::nullopt));
   held_.erase(address.ip);
   taken_.add({address.ip, address.prefix, interface, from, address.deprecated});
-  adopt_connections(connections_, from, address.ip);
+  rehome_connections(connections_, from, address.ip);
   spawn(connections_.services.io, "announce", announce(address));
   log::info("address_taken_over", {{"address", address.ip}, {"interface", interface}});
   return {};

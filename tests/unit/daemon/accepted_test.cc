@@ -52,7 +52,7 @@ class HomeChannel : public cluster::ControlChannel {
   std::function<void()> on_call;
 };
 
-class AdoptAcceptedTest : public testing::Test {
+class ClaimAcceptedTest : public testing::Test {
  protected:
   void SetUp() override {
     start();
@@ -78,9 +78,9 @@ class AdoptAcceptedTest : public testing::Test {
         io_, Settings{.host = "B", .address = *IpAddress::parse("127.0.0.1")}, folder_.path);
     host_->use(std::make_unique<HomeChannel>());
   }
-  void adopt_accepted(std::function<bool()> is_due = [] { return true; }) {
-    spawn(io_, "adopt",
-          daemon::adopt_accepted(host_->services, table(), host_->connections.rules, local_,
+  void claim_accepted(std::function<bool()> is_due = [] { return true; }) {
+    spawn(io_, "claim",
+          daemon::claim_accepted(host_->services, table(), host_->connections.rules, local_,
                                  imported_, std::move(is_due)));
   }
   // Returns false if something is still waiting.
@@ -117,41 +117,41 @@ class AdoptAcceptedTest : public testing::Test {
   ImportedConnection imported_;
 };
 
-TEST_F(AdoptAcceptedTest, AHomeThatDoesNotAnswerIsAskedAgain) {
+TEST_F(ClaimAcceptedTest, AHomeThatDoesNotAnswerIsAskedAgain) {
   home().silent_calls = 3;
-  adopt_accepted();
+  claim_accepted();
   EXPECT_TRUE(run());
   EXPECT_EQ(home().said.size(), 4u);
   EXPECT_EQ(table().imported().size(), 1u);
 }
 
 // Home does not know the address of this host yet, for example.
-TEST_F(AdoptAcceptedTest, AClaimThatHomeRejectsForNowIsRepeated) {
+TEST_F(ClaimAcceptedTest, AClaimThatHomeRejectsForNowIsRepeated) {
   home().answers = {fail(EHOSTUNREACH, "not known"), fail(ENOBUFS, "no room")};
-  adopt_accepted();
+  claim_accepted();
   EXPECT_TRUE(run());
   EXPECT_EQ(home().said.size(), 3u);
 }
 
-TEST_F(AdoptAcceptedTest, AClaimThatHomeRejectsForGoodIsNotRepeated) {
+TEST_F(ClaimAcceptedTest, AClaimThatHomeRejectsForGoodIsNotRepeated) {
   home().answers = {fail(ENOENT, "has ended")};
-  adopt_accepted();
+  claim_accepted();
   EXPECT_TRUE(run());
   EXPECT_EQ(home().said.size(), 1u);
 
   home().answers = {fail(EACCES, "not accepted")};
-  adopt_accepted();
+  claim_accepted();
   EXPECT_TRUE(run());
   EXPECT_EQ(home().said.size(), 2u);
 }
 
-TEST_F(AdoptAcceptedTest, AConnectionWithARecordIsClaimedAgain) {
-  adopt_accepted();
+TEST_F(ClaimAcceptedTest, AConnectionWithARecordIsClaimedAgain) {
+  claim_accepted();
   EXPECT_TRUE(run());
   const auto before = table().imported();
   ASSERT_EQ(before.size(), 1u);
 
-  adopt_accepted();
+  claim_accepted();
   EXPECT_TRUE(run());
 
   EXPECT_EQ(table().imported(), before);
@@ -159,18 +159,18 @@ TEST_F(AdoptAcceptedTest, AConnectionWithARecordIsClaimedAgain) {
   EXPECT_EQ(home().said[0], home().said[1]);
 }
 
-TEST_F(AdoptAcceptedTest, AConnectionOfAnotherHomeIsNotClaimed) {
-  adopt_accepted();
+TEST_F(ClaimAcceptedTest, AConnectionOfAnotherHomeIsNotClaimed) {
+  claim_accepted();
   EXPECT_TRUE(run());
 
   imported_.home = "K";
-  adopt_accepted();
+  claim_accepted();
   EXPECT_TRUE(run());
 
   EXPECT_EQ(home().said.size(), 1u);
 }
 
-TEST_F(AdoptAcceptedTest, ForgetEndsTheClaimsOfAListenerThatMoved) {
+TEST_F(ClaimAcceptedTest, ForgetEndsTheClaimsOfAListenerThatMoved) {
   leave();
   home().home = Home::Silent;
   home().on_call = [this] {
@@ -181,7 +181,7 @@ TEST_F(AdoptAcceptedTest, ForgetEndsTheClaimsOfAListenerThatMoved) {
   EXPECT_EQ(home().said.size(), 2u);
 }
 
-TEST_F(AdoptAcceptedTest, ForgetEndsTheClaimsOfAListenerThatEnded) {
+TEST_F(ClaimAcceptedTest, ForgetEndsTheClaimsOfAListenerThatEnded) {
   table().add_imported(1, imported_);
   home().home = Home::Silent;
   home().on_call = [this] {
@@ -193,7 +193,7 @@ TEST_F(AdoptAcceptedTest, ForgetEndsTheClaimsOfAListenerThatEnded) {
   EXPECT_EQ(home().said.size(), 2u);
 }
 
-TEST_F(AdoptAcceptedTest, TheNextDaemonClaimsConnectionsBeforeItReportsTheirListener) {
+TEST_F(ClaimAcceptedTest, TheNextDaemonClaimsConnectionsBeforeItReportsTheirListener) {
   const RemoteConnection away = leave();
   start();
   ASSERT_TRUE(adopt(host_->connections));
@@ -207,7 +207,7 @@ TEST_F(AdoptAcceptedTest, TheNextDaemonClaimsConnectionsBeforeItReportsTheirList
 
 // --- a listener that moves ---
 
-class MovingListenerTest : public AdoptAcceptedTest {
+class MovingListenerTest : public ClaimAcceptedTest {
  protected:
   Result<> move_to(const std::string& host, milliseconds time) {
     constexpr std::uint64_t kCookie = 1;
