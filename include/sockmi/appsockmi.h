@@ -114,7 +114,7 @@ SOCKMI_API int sockmi_set_fd(SSL* ssl, int fd);
  * @return As import_socket(), with these differences:
  *   EINVAL   a state that is not one of an SSL in a request with an SSL; a TLS
  *            state, or no state, in a request without one
- *   EBADMSG  malformed is the reply from sockmid, or the endpoint's TLS state
+ *   EBADMSG  the reply from sockmid or the endpoint's TLS state is malformed
  *   ENOTSUP  the endpoint does not fit the SSL
  *   ENOKEY   the provider is not in the SSL's path
  *
