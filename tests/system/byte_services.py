@@ -13,7 +13,7 @@ TIMEOUT = 60.0  # a bound for a hang
 
 
 def receive_all(connection):
-    """Returns what arrives until the end."""
+    """Returns what arrives until the end. `connection` has recv(), such as a socket or a TlsEnd."""
     parts = []
     while part := connection.recv(1 << 16):
         parts.append(part)

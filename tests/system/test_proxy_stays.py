@@ -1,5 +1,6 @@
 """Relays of sockmi-proxy that cannot move, or whose move fails, go on where they are; those that a
 dead proxy or daemon had return or wait."""
+import contextlib
 import signal
 
 import observe
@@ -22,6 +23,18 @@ from proxy_moves import (
 )
 from test_commit import LATER, dies, settled
 from test_proxy_tls import TERMINATE, make_certificate
+
+
+@contextlib.contextmanager
+def relay(lab, *changes):
+    """Yields the client of a relay at hostA that could move to hostB, hostA's proxy, and the
+    backend. `changes`: of both daemons, as start_host() has them."""
+    with backend_for(lab) as backend:
+        proxy = start_host(lab, lab.hostA, backend, *changes)
+        start_host(lab, lab.hostB, backend, *changes)
+        with through(lab) as client:
+            echoes(client)
+            yield client, proxy, backend
 
 
 @cases("listener", "service")
@@ -91,18 +104,14 @@ def test_a_step_that_fails_at_the_importer_keeps_the_relay(lab, point):
 
 
 def failing(lab, where, point):
-    with backend_for(lab) as backend:
-        for host in (lab.hostA, lab.hostB):
-            start_host(lab, host, backend)
-        with through(lab) as client:
-            echoes(client)
-            client.sendall(PART)
-            where.arm(point)
-            expect(lab.hostA.export(lab.hostB, SERVICE) == (0, 2), "it did not fail")
-            expect(receive_exactly(client, len(PART)) == PART, "the echo is another")
-            expect(not observe.redirects(lab.hostA), "a redirect is left")
-            move(lab, lab.hostA, lab.hostB)
-            echoes(client)
+    with relay(lab) as (client, *_):
+        client.sendall(PART)
+        where.arm(point)
+        expect(lab.hostA.export(lab.hostB, SERVICE) == (0, 2), "it did not fail")
+        expect(receive_exactly(client, len(PART)) == PART, "the echo is another")
+        expect(not observe.redirects(lab.hostA), "a redirect is left")
+        move(lab, lab.hostA, lab.hostB)
+        echoes(client)
 
 
 # --- when a part dies ---
@@ -128,21 +137,17 @@ def test_a_relay_whose_importing_proxy_dies_returns(lab):
 
 
 def test_a_relay_in_doubt_waits_for_the_operator(lab):
-    with backend_for(lab) as backend:
-        for host in (lab.hostA, lab.hostB):
-            start_host(lab, host, backend, LATER)
-        with through(lab) as client:
-            echoes(client)
-            lab.hostB.arm("before-thaw=kill")
-            expect(lab.hostA.export(lab.hostB, SERVICE) == (0, 2), "it was decided")
-            dies(lab.hostB)
-            client.sendall(PART)
-            doubt = lab.hostA.api("/v1/doubt")["doubts"][0]
-            lab.hostA.run(lab.sockmictl, "doubt", "discard", doubt["id"])
-            settled(lab.hostA)
-            expect(receive_exactly(client, len(PART)) == PART, "the echo is another")
-            echoes(client)
-            lab.start_daemon(lab.hostB, **POLICY)  # removes what the dead daemon left
+    with relay(lab, LATER) as (client, *_):
+        lab.hostB.arm("before-thaw=kill")
+        expect(lab.hostA.export(lab.hostB, SERVICE) == (0, 2), "it was decided")
+        dies(lab.hostB)
+        client.sendall(PART)
+        doubt = lab.hostA.api("/v1/doubt")["doubts"][0]
+        lab.hostA.run(lab.sockmictl, "doubt", "discard", doubt["id"])
+        settled(lab.hostA)
+        expect(receive_exactly(client, len(PART)) == PART, "the echo is another")
+        echoes(client)
+        lab.start_daemon(lab.hostB, **POLICY)  # removes what the dead daemon left
 
 
 def test_the_proxy_works_without_a_daemon_and_registers_when_it_comes(lab):
@@ -159,32 +164,24 @@ def test_the_proxy_works_without_a_daemon_and_registers_when_it_comes(lab):
 
 
 def test_the_proxy_registers_again_after_a_restart_of_the_daemon(lab):
-    with backend_for(lab) as backend:
-        proxy = start_host(lab, lab.hostA, backend)
-        start_host(lab, lab.hostB, backend)
-        with through(lab) as client:
-            echoes(client)
-            lab.hostA.daemon.stop()
-            proxy.wait_line("event=moves_interrupted")
-            before = len(proxy.lines)
-            lab.start_daemon(lab.hostA, **POLICY)
-            proxy.wait_line("event=moves_available", after=before)
-            move(lab, lab.hostA, lab.hostB)
-            echoes(client)
+    with relay(lab) as (client, proxy, _):
+        lab.hostA.daemon.stop()
+        proxy.wait_line("event=moves_interrupted")
+        before = len(proxy.lines)
+        lab.start_daemon(lab.hostA, **POLICY)
+        proxy.wait_line("event=moves_available", after=before)
+        move(lab, lab.hostA, lab.hostB)
+        echoes(client)
 
 
 def test_a_restarted_proxy_takes_relays_back(lab):
     """The proxy of hostA is restarted while its relays are at hostB."""
-    with backend_for(lab) as backend:
-        proxy = start_host(lab, lab.hostA, backend)
-        start_host(lab, lab.hostB, backend)
-        with through(lab) as client:
-            echoes(client)
-            move(lab, lab.hostA, lab.hostB)
-            expect(proxy.stop() == 0, proxy.tail())
-            start_proxy(lab, lab.hostA, backend)
-            move(lab, lab.hostB, lab.hostA)
-            echoes(client)
+    with relay(lab) as (client, proxy, backend):
+        move(lab, lab.hostA, lab.hostB)
+        expect(proxy.stop() == 0, proxy.tail())
+        start_proxy(lab, lab.hostA, backend)
+        move(lab, lab.hostB, lab.hostA)
+        echoes(client)
 
 
 def test_a_reload_changes_what_moves(lab):

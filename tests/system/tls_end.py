@@ -3,6 +3,8 @@ SSLSocket cannot."""
 import socket
 import ssl
 
+import byte_services
+
 
 class TlsEnd:
     """Does the handshake. `name`: of the server, for a client."""
@@ -54,20 +56,13 @@ class TlsEnd:
         except ssl.SSLZeroReturnError:
             return b""
 
+    recv = receive  # as sockets call it
+
     def receive_exactly(self, size):
-        data = b""
-        while len(data) < size:
-            piece = self.receive(size - len(data))
-            if not piece:
-                raise EOFError(f"{len(data)} of {size} bytes")
-            data += piece
-        return data
+        return byte_services.receive_exactly(self, size)
 
     def receive_all(self):
-        parts = []
-        while piece := self.receive():
-            parts.append(piece)
-        return b"".join(parts)
+        return byte_services.receive_all(self)
 
     def end_output(self):
         """Sends a close_notify, and the end of TCP behind it."""
