@@ -103,17 +103,23 @@ struct sockmi_import_socket_req {
   uint64_t reserved[1]; /* 0 */
 };
 
+/* Flag of an export: hand over to another process of this host, see
+ * sockmi_export_socket_with(). */
+#define SOCKMI_HAND_OVER 0x1u
+
 /** Options of an export. All zero: defaults. */
 struct sockmi_export_options {
   const char* service; /* borrowed; NULL: "default" */
   const void* payload; /* opaque; borrowed; at most SOCKMI_PAYLOAD_MAX bytes */
   size_t payload_len;
   int timeout;          /* milliseconds until the decision; 0: one minute */
-  uint64_t reserved[4]; /* 0 */
+  uint64_t flags;       /* 0 or SOCKMI_HAND_OVER */
+  uint64_t reserved[3]; /* 0 */
 };
 
 /**
- * Import sockets that other hosts export.
+ * Import sockets that other hosts export, or other processes of this host hand
+ * over.
  *
  * Blocks until at least one request is met, and then meets as many as it can
  * at that moment. Each endpoint goes to the first request, in order, whose
@@ -179,6 +185,14 @@ SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
  * it hangs while the endpoint is frozen, nothing that is sent leaves this host
  * before sockmid continues, or ends.
  *
+ * With SOCKMI_HAND_OVER in options->flags the socket goes to another process of
+ * this host that imports the service. The peer notices nothing: the socket
+ * itself changes hands, and with it what it has received. Blocks until that
+ * process has taken it. Until then it belongs to the caller, whatever becomes
+ * of that process or of sockmid, but nobody may use it: not this process, not
+ * its children. On success fd is dead, and in no epoll(7) set of this process
+ * any more. EINPROGRESS and ECONNABORTED do not occur. `to` must be NULL.
+ *
  * @param fd       TCP socket. Borrowed.
  * @param state    SOCKMI_BOUND, SOCKMI_LISTENING or SOCKMI_CONNECTED.
  * @param af       Family of `to`: AF_INET or AF_INET6; AF_UNSPEC: any host.
@@ -210,7 +224,8 @@ SOCKMI_API int export_socket(int fd, int state, int af, const void* to);
  *   EHOSTUNREACH     no host answered
  *   ECONNREFUSED     the other host does not serve this service, or no longer:
  *                    its sockmid is stopping
- *   ESRCH            no application on the other host imports this service
+ *   ESRCH            no application on the other host, or no other process in
+ *                    a hand-over, imports this service
  *   ENOBUFS          the other host's import queue is full
  *   ENOSPC           the disk of a sockmid's journal is full, or broken
  *   ECANCELED        the other host failed, or was restarted, at the last step

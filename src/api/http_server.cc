@@ -30,8 +30,10 @@ namespace {
 
 constexpr std::size_t kLargestHeader = 8192;
 // The kernel's own limit is SCM_MAX_FD, 253.
-// Descriptors: the parts of an export and a token; endpoints, each with a token.
-constexpr std::size_t kMostReceived = kMaxDescriptorsPerMessage + 1;
+// Descriptors: the parts of an export and a token; endpoints, each with a token, in both
+// directions.
+constexpr std::size_t kMostOfAnExport = kMaxDescriptorsPerMessage + 1;
+constexpr std::size_t kMostReceived = 2 * kMaxDescriptorsPerMessage;
 constexpr std::size_t kMostSent = 2 * kMaxDescriptorsPerMessage;
 
 // How long a client may take: from the first byte of a request to its last, to read what
@@ -244,11 +246,14 @@ Result<> Session::check(const http::request_parser<GrowingBody>& parser, const R
   if (!parser.is_header_done()) return {};
   const auto& message = parser.get();
   const std::string_view target(message.target().data(), message.target().size());
-  const bool exports =
-      message.method() == http::verb::post && target.substr(0, target.find('?')) == kExports;
-  if (!exports && !request.descriptors.empty())
+  const bool posts = message.method() == http::verb::post;
+  const auto path = target.substr(0, target.find('?'));
+  const bool exports = posts && path == kExports, hands_over = posts && path == kHandOvers;
+  if (!exports && !hands_over && !request.descriptors.empty())
     return fail(EINVAL, "only an export may have descriptors");
-  const std::size_t most = exports ? kLargestBody : kLargestQuestion;
+  if (exports && request.descriptors.size() > kMostOfAnExport)
+    return fail(EINVAL, "request has more than {} descriptors", kMostOfAnExport);
+  const std::size_t most = exports || hands_over ? kLargestBody : kLargestQuestion;
   if (message.body().size() > most || parser.content_length().value_or(0) > most)
     return fail(EMSGSIZE, "body is larger than {} bytes", most);
   return share_.set(Holding::Bytes, message.body().size());

@@ -38,8 +38,9 @@ using LocalSocket = asio::local::stream_protocol::socket;
 inline constexpr std::size_t kLargestBody = (1u << 20) + (256u << 10);
 // The largest body of any other request.
 inline constexpr std::size_t kLargestQuestion = 64u << 10;
-// The only request with descriptors, and the only one with a large body.
+// The only requests with descriptors, and the only ones with a large body.
 inline constexpr const char* kExports = "/v1/exports";
+inline constexpr const char* kHandOvers = "/v1/hand-overs";
 
 // NOLINTNEXTLINE(bugprone-exception-escape): Beast's fields allocate when assigned
 struct Request {

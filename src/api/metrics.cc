@@ -103,6 +103,7 @@ const Metric kMetrics[] = {
 
     {"migrations.exported", counter<&Counters::exported>},
     {"migrations.imported", counter<&Counters::imported>},
+    {"migrations.handed_over", VALUE(daemon.hand_overs().count())},
     {"migrations.failed", counter<&Counters::failed>},
     {"migrations.returned_home", counter<&Counters::returned_home>},
     {"migrations.reset", counter<&Counters::reset>},

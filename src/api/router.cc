@@ -17,6 +17,7 @@ struct Route {
 
 constexpr Route kRoutes[] = {
     {http::verb::post, kExports, post_export, true},
+    {http::verb::post, kHandOvers, post_hand_over, true},
     {http::verb::post, "/v1/imports", post_import, true},
     {http::verb::post, "/v1/imports/taken", post_import_taken},
     {http::verb::get, "/v1/events", get_events, true},

@@ -20,6 +20,7 @@ pid_t process_of(Session& session);
 using Action = asio::awaitable<Result<Response>> (*)(daemon::Daemon&, Session&, Request&);
 
 asio::awaitable<Result<Response>> post_export(daemon::Daemon&, Session&, Request&);
+asio::awaitable<Result<Response>> post_hand_over(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> post_import(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> post_import_taken(daemon::Daemon&, Session&, Request&);
 asio::awaitable<Result<Response>> get_events(daemon::Daemon&, Session&, Request&);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "applications/hand_over.h"
 #include "base/log.h"
 
 namespace sockmi::daemon {
@@ -26,6 +27,10 @@ Result<Deliveries::Number> Deliveries::begin(std::vector<ReadyEndpoint> those, p
   for (std::size_t i = 0; i < those.size(); ++i) {
     if (i > 0 && those[i].group != 0 && those[i].group == those[i - 1].group) {
       tokens.push_back(tokens.back());
+      continue;
+    }
+    if (const auto& hand_over = those[i].hand_over) {
+      tokens.emplace_back(hand_over, &hand_over->token());
       continue;
     }
     auto token = Token::make();
@@ -65,9 +70,16 @@ std::vector<Deliveries::Handed> Deliveries::extract(Delivery& delivery,
 bool Deliveries::taken(Number delivery, const wire::MigrationId& id) {
   const auto it = all_.find(delivery);
   if (it == all_.end()) return false;
-  const auto group = extract(it->second, id);
+  auto group = extract(it->second, id);
+  if (group.empty()) return false;
+  // The exporting process relies on the token, and not on what this one says.
+  const auto& hand_over = group.front().ready.hand_over;
+  if (hand_over && !hand_over->is_decided()) {
+    give_back(std::move(group), it->second.process, false);
+    return false;
+  }
   has_taken(group);
-  return !group.empty();
+  return true;
 }
 
 void Deliveries::failed(Number delivery, const wire::MigrationId& id, const Error& why) {
@@ -95,7 +107,8 @@ void Deliveries::take_back(Clock::time_point began_before) {
     if (delivery.began < began_before) late.push_back(number);
   for (const Number number : late) {
     for (Handed& handed : all_[number].those) {
-      if (handed.token->take()) {
+      const auto& hand_over = handed.ready.hand_over;
+      if (hand_over ? !hand_over->is_decided() : handed.token->take()) {
         log::warn("delivery_expired", {{"connection", handed.ready.tuple},
                                        {"pid", all_[number].process},
                                        {"reason", "the application has not confirmed it"}});
@@ -106,6 +119,9 @@ void Deliveries::take_back(Clock::time_point began_before) {
 }
 
 void Deliveries::has_taken(const std::vector<Handed>& group) {
+  // Its request gives the slots free.
+  if (!group.empty() && group.front().ready.hand_over)
+    return group.front().ready.hand_over->settle({});
   std::vector<wire::MigrationId> ids;
   ids.reserve(group.size());
   for (const Handed& handed : group)
@@ -116,7 +132,9 @@ void Deliveries::has_taken(const std::vector<Handed>& group) {
 }
 
 void Deliveries::give_back(std::vector<Handed> group, pid_t process, bool for_ever) {
-  if (!group.front().token->take()) return has_taken(group);
+  const auto hand_over = group.front().ready.hand_over;
+  if (hand_over ? hand_over->is_decided() : !group.front().token->take()) return has_taken(group);
+  if (hand_over && hand_over->is_over()) return;
   std::vector<ReadyEndpoint> back;
   for (auto& [ready, token] : group) {
     ++ready.came_back;

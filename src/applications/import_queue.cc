@@ -222,9 +222,11 @@ ImportQueue::Watch ImportQueue::watch(Criteria criteria, const User& user,
           }};
 }
 
-std::size_t ImportQueue::watching(const std::string& service, const User& owner) const {
+std::size_t ImportQueue::watching(const std::string& service, const User& owner,
+                                  pid_t except) const {
   return std::ranges::count_if(*watchers_, [&](const Watcher& watcher) {
-    return watcher.criteria.service == service && policy_.may_have(service, watcher.user, owner);
+    return watcher.criteria.service == service && (except == 0 || watcher.process != except) &&
+           policy_.may_have(service, watcher.user, owner);
   });
 }
 

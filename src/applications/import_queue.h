@@ -33,6 +33,8 @@ struct Criteria {
   Match local, remote;
 };
 
+class HandOver;
+
 struct ReadyEndpoint {
   wire::MigrationId id{};
   wire::Endpoint endpoint;
@@ -54,6 +56,8 @@ struct ReadyEndpoint {
   // Not 0: it goes to an application together with the others that have this number. Set
   // by ImportQueue::add().
   std::uint64_t group = 0;
+  // None: it came from another host. Otherwise a process of this host hands it over.
+  std::shared_ptr<HandOver> hand_over = {};
 };
 
 // Splits endpoints that follow each other by their groups. An endpoint without a group is
@@ -118,7 +122,8 @@ class ImportQueue {
   using Watch = std::shared_ptr<void>;
   Watch watch(Criteria criteria, const User& user, std::function<void()> notify, pid_t process = 0);
   // The number of waiting applications that may have an endpoint that `owner` exported.
-  std::size_t watching(const std::string& service, const User& owner) const;
+  // `except`: a process that does not count, if it is not 0.
+  std::size_t watching(const std::string& service, const User& owner, pid_t except = 0) const;
 
  private:
   struct Watcher {

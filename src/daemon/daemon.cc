@@ -27,6 +27,7 @@ Daemon::Daemon(asio::io_context& io, Config& config, const cluster::Identity& id
       settings_(config.settings),
       policy_(std::move(config.policy)),
       import_queue_(config.maxima, policy_),
+      hand_overs_(io.get_executor(), import_queue_),
       services_{.io = io,
                 .workers = workers_,
                 .settings = settings_,
@@ -100,7 +101,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(asio::io_context& io, Config config
   spawn(io, "own_ports", watch_ports(services, connections.table, connections.rules));
   spawn(io, "watch_ends", watch_ends(connections));
   spawn(io, "watch_closed", watch_closed(connections));
-  spawn(io, "return_unclaimed", return_unclaimed(daemon->exports_, daemon->deliveries_));
+  spawn(io, "return_unclaimed",
+        return_unclaimed(daemon->exports_, daemon->deliveries_, daemon->hand_overs_));
   daemon->drain_.resume();
   spawn(io, "keep_journal", keep_journal(io, connections.table));
   return daemon;
@@ -130,6 +132,7 @@ asio::awaitable<void> Daemon::shut_down() {
                                 {"in_doubt", importer_.in_doubt()}});
   stopping_ = true;
   importer_.refuse_reserved();
+  hand_overs_.stop();
   co_await finish_moves(exports_, deliveries_, importer_);
   co_await finish_connections(connections_);
   const bool needed = rules_are_needed(connections_, import_queue_);

@@ -3,6 +3,7 @@
 
 #include "applications/deliveries.h"
 #include "applications/export_requests.h"
+#include "applications/hand_overs.h"
 #include "congestion/cwnd_carrier.h"
 #include "connections/connections.h"
 #include "connections/kernel_state.h"
@@ -33,6 +34,7 @@ class Daemon {
   Connections& connections() { return connections_; }
   ImportQueue& import_queue() { return import_queue_; }
   Deliveries& deliveries() { return deliveries_; }
+  HandOvers& hand_overs() { return hand_overs_; }
   Exports& exports() { return exports_; }
   ExportRequests& export_requests() { return export_requests_; }
   const congestion::CwndCarrier& congestion() const { return congestion_; }
@@ -70,6 +72,7 @@ class Daemon {
   Deliveries deliveries_{import_queue_, [this](std::span<const wire::MigrationId> group) {
                            connections_.table.log_delivery(group);
                          }};
+  HandOvers hand_overs_;
   const congestion::CwndCarrier congestion_ = congestion::CwndCarrier::open();
   Services services_;
   std::unique_ptr<steer::NamespacedSteering> steering_;

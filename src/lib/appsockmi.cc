@@ -157,7 +157,7 @@ int sockmi_export_ssls(sockmi_export_ssl_req* reqs, unsigned nreqs, int af, cons
   const std::span requests(reqs, nreqs);
   for (sockmi_export_ssl_req& request : requests)
     request.error = ECANCELED;
-  if (const auto known = check_reserved(chosen); !known) return report(known.error());
+  if (const auto known = check_options(chosen, af, to); !known) return report(known.error());
   ExportCall call;
   std::vector<int> states;
   for (const sockmi_export_ssl_req& request : requests) {
@@ -170,10 +170,15 @@ int sockmi_export_ssls(sockmi_export_ssl_req* reqs, unsigned nreqs, int af, cons
   if (const auto known = check_groups(call.groups, states); !known) return report(known.error());
   const auto until =
       chosen.timeout > 0 ? Clock::now() + Milliseconds(chosen.timeout) : Clock::time_point::max();
+  const bool hands_over = (chosen.flags & SOCKMI_HAND_OVER) != 0;
   call.prepare = [&](std::size_t i) -> Result<ExportItem> {
     const ByteView payload(static_cast<const std::uint8_t*>(requests[i].payload),
                            requests[i].payload_len);
-    if (requests[i].ssl) return prepare(requests[i].ssl, requests[i].state, payload, until);
+    if (requests[i].ssl) {
+      auto item = prepare(requests[i].ssl, requests[i].state, payload, until);
+      if (item && hands_over) tls::suspend(requests[i].ssl, true);
+      return item;
+    }
     return ExportItem{requests[i].fd, static_cast<unsigned>(requests[i].state), {}, payload};
   };
   int gone = 0;
@@ -181,6 +186,7 @@ int sockmi_export_ssls(sockmi_export_ssl_req* reqs, unsigned nreqs, int af, cons
   call.settle = [&](std::size_t i, const Result<>& result) {
     SSL* ssl = requests[i].ssl;
     requests[i].error = result ? 0 : result.error().code;
+    if (ssl && hands_over) tls::suspend(ssl, false);
     if (!result && ssl && result.error().code == EINPROGRESS) tls::doubt(ssl);
     if (!result) {
       (void)report(result.error());

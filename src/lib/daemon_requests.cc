@@ -13,6 +13,8 @@
 #include "base/scm_rights.h"
 #include "base/token.h"
 #include "lib/export_batches.h"
+#include "lib/export_message.h"
+#include "lib/hand_over.h"
 #include "lib/http_client.h"
 #include "wire/control_messages.h"
 #include "wire/flatbuffer.h"
@@ -21,12 +23,6 @@ namespace sockmi::lib {
 namespace {
 
 using Builder = wire::WipingBuilder;
-
-Result<ByteView> address_bytes(int af, const void* address) {
-  if (!address || af == AF_UNSPEC) return ByteView();
-  if (af != AF_INET && af != AF_INET6) return fail(EINVAL, "invalid address family {}", af);
-  return ByteView(static_cast<const std::uint8_t*>(address), af == AF_INET ? 4 : 16);
-}
 
 Result<flatbuffers::Offset<wire::Match>> pack(Builder& builder, const sockmi_match& match) {
   TRY(check_reserved(match));
@@ -54,50 +50,6 @@ Result<Secret> pack(const std::vector<ImportCriteria>& criteria, int timeout) {
   return builder.take();
 }
 
-Result<Secret> pack(std::span<const ExportItem> all, int af, const void* to,
-                    const char* service_name, std::chrono::milliseconds timeout) {
-  TRY_LET(target, address_bytes(af, to));
-  std::size_t size = 1024;
-  for (const ExportItem& one : all)
-    size += 64 + one.size();
-  Builder builder(size);
-  std::vector<flatbuffers::Offset<wire::ExportPart>> parts;
-  for (const ExportItem& one : all) {
-    const auto tls = builder.CreateVector(one.tls.data(), one.tls.size());
-    const auto payload = builder.CreateVector(one.payload.data(), one.payload.size());
-    parts.push_back(wire::CreateExportPart(builder, static_cast<std::uint8_t>(one.state), tls,
-                                           payload, one.group));
-  }
-  const auto service = builder.CreateString(service_name ? service_name : "default");
-  const auto target_bytes = builder.CreateVector(target.data(), target.size());
-  builder.Finish(wire::CreateExportRequest(builder, service, target_bytes,
-                                           static_cast<std::uint32_t>(timeout.count()),
-                                           builder.CreateVector(parts)));
-  return builder.take();
-}
-
-Result<std::vector<Result<>>> read_results(const Reply& reply, std::size_t count) {
-  const auto answer = nlohmann::json::parse(reply.body.begin(), reply.body.end(), nullptr,
-                                            /*allow_exceptions=*/false);
-  if (!answer.is_object() || !answer["results"].is_array() || answer["results"].size() != count)
-    return fail(EBADMSG, "malformed reply from sockmid");
-  std::vector<Result<>> results;
-  for (const auto& each : answer["results"]) {
-    const int code = each.value("errno", EBADMSG);
-    results.push_back(code == 0 ? Result<>()
-                                : std::unexpected(Error{code, each.value("error", std::string())}));
-  }
-  return results;
-}
-
-}  // namespace
-
-namespace {
-
-constexpr std::chrono::milliseconds kExport{60'000};  // default timeout of an export
-// The daemon has the same deadline, and its answer says more about what was wrong. So we
-// wait this much longer.
-constexpr std::chrono::milliseconds kReplyMargin{1000};
 constexpr std::chrono::milliseconds kSettling{5'000};  // from a decision to its outcome
 
 // A request under way. The request's token decides about its endpoints: if we take the
@@ -115,7 +67,7 @@ class Asked {
     for (const ExportItem& one : those)
       descriptors.push_back(one.fd);
     descriptors.push_back(token.fd());
-    TRY_LET(request, pack(those, af, to, service, left));
+    TRY_LET(request, pack_export(those, af, to, service, left));
     TRY_LET(client, Client::connect(until));
     // An incomplete request has no effect.
     TRY(client.send_request("POST", "/v1/exports", request, descriptors, until));
@@ -156,6 +108,7 @@ class Asked {
 // are sent.
 void export_endpoints(const ExportCall& call, int af, const void* to,
                       const sockmi_export_options& options) {
+  if (options.flags & SOCKMI_HAND_OVER) return hand_over_endpoints(call, options);
   struct UnderWay {
     std::vector<std::size_t> which;
     Result<Asked> asked;
@@ -335,6 +288,15 @@ Result<unsigned> import_endpoints(const std::vector<ImportCriteria>& criteria, i
   (void)tell(client, taken, failed);
   if (taken.empty()) return pass(std::move(last));
   return static_cast<unsigned>(taken.size());
+}
+
+Result<> check_options(const sockmi_export_options& options, int af, const void* to) {
+  TRY(check_reserved(options));
+  if (options.flags & ~std::uint64_t(SOCKMI_HAND_OVER))
+    return fail(EINVAL, "invalid flags {:#x}", options.flags);
+  if (options.flags != 0 && af != AF_UNSPEC && to)
+    return fail(EINVAL, "invalid hand-over: it has a host");
+  return {};
 }
 
 Result<void*> copy_payload(ByteView payload) {

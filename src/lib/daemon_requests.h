@@ -52,6 +52,9 @@ Result<> check_reserved(const Struct& one) {
   return fail(EINVAL, "invalid reserved field: not zero");
 }
 
+// Checks the options of an export, and whether its target fits them. Errors: EINVAL.
+Result<> check_options(const sockmi_export_options& options, int af, const void* to);
+
 // Returns a copy that is allocated by malloc(3); null if the payload is empty.
 Result<void*> copy_payload(ByteView payload);
 

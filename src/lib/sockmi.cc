@@ -41,7 +41,7 @@ int sockmi_export_socket_with(int fd, int state, int af, const void* to,
                               const sockmi_export_options* options) {
   clear_error();
   if (state & ~kSocketStates) return report({EINVAL, "a TLS state: use export_ssl()"});
-  const auto known = options ? check_reserved(*options) : Result<>();
+  const auto known = options ? check_options(*options, af, to) : Result<>();
   if (!known) return report(known.error());
   const auto exported = export_endpoint(fd, static_cast<unsigned>(state), af, to, {}, options);
   return exported ? 0 : report(exported.error());
@@ -58,7 +58,7 @@ int sockmi_export_sockets(sockmi_export_socket_req* reqs, unsigned nreqs, int af
   const sockmi_export_options& chosen = options ? *options : kNone;
   for (sockmi_export_socket_req& request : std::span(reqs, nreqs))
     request.error = ECANCELED;
-  if (const auto known = check_reserved(chosen); !known) return report(known.error());
+  if (const auto known = check_options(chosen, af, to); !known) return report(known.error());
   ExportCall call;
   std::vector<int> states;
   for (const sockmi_export_socket_req& request : std::span(reqs, nreqs)) {

@@ -48,7 +48,7 @@ bool no_application_can_have(Exports& exports, const ReadyEndpoint& ready, Clock
 }
 
 bool is_due(Exports& exports, const ReadyEndpoint& ready, Clock::time_point now) {
-  if (now < ready.next_try) return false;
+  if (ready.hand_over || now < ready.next_try) return false;
   if (ready.return_failing_since || exports.services.stopping ||
       now - ready.since >= exports.services.settings.wait)
     return true;
@@ -176,7 +176,8 @@ void send_all(Exports& exports, std::vector<ReadyEndpoint> those) {
 
 }  // namespace
 
-asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries) {
+asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries,
+                                       HandOvers& hand_overs) {
   const auto step = std::clamp(exports.services.settings.wait / 4, milliseconds(50), kMaxStep);
   for (auto next = Clock::now();;) {
     const auto pause = exports.services.stopping ? kStepAtEnd : step;
@@ -188,6 +189,7 @@ asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries)
     }
     deliveries.take_back(now - std::min(kTakeTimeout, exports.services.settings.wait));
     exports.import_queue.look_after();
+    if (exports.services.settings.require_importer) hand_overs.give_back_unwanted();
     send_all(exports, exports.import_queue.take_if(
                           [&](const ReadyEndpoint& ready) { return is_due(exports, ready, now); }));
   }

@@ -6,13 +6,15 @@
 #pragma once
 
 #include "applications/deliveries.h"
+#include "applications/hand_overs.h"
 #include "migration/exports.h"
 #include "migration/importer.h"
 
 namespace sockmi::daemon {
 
 // Runs until the daemon ends.
-asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries);
+asio::awaitable<void> return_unclaimed(Exports& exports, Deliveries& deliveries,
+                                       HandOvers& hand_overs);
 
 // For a daemon that stops, when it begins nothing new any more (Services::stopping).
 // Waits, within a bound, until operations in progress have ended, and until there is no

@@ -47,6 +47,8 @@ bool is_retired(const SSL* ssl);
 // For an SSL whose migration is in doubt: as long as its socket is frozen, an SSL on our
 // BIO neither reads nor writes (EPERM).
 void doubt(SSL* ssl);
+// While the SSL is suspended, it neither reads nor writes (EPERM) on our BIO.
+void suspend(SSL* ssl, bool on);
 
 std::size_t write_taken(const SSL* ssl);
 bool was_reused(const SSL* ssl);     // whether the handshake with the peer was a resumption

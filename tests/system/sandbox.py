@@ -80,15 +80,15 @@ def one_user():
         return users.read().split()[2] == "1"
 
 
-def without_privilege():
-    """Returns a command that runs another one as nobody, or, if there is only one user,
-    as one without any capability."""
+def without_privilege(user=None):
+    """Returns a command that runs another one as nobody, or as another user without
+    privilege, or, if there is only one user, as one without any capability."""
     if one_user():
         return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
     return [
         "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
+        f"--reuid={user or 65534}",
+        f"--regid={user or 65534}",
         "--clear-groups",
         "--inh-caps=-all",
         "--no-new-privs",

@@ -17,9 +17,10 @@ BLOCK = 1 << 20
 
 
 class SocketApp:
-    def __init__(self, host, service=None, privileged=False):
+    def __init__(self, host, service=None, privileged=False, user=None):
+        """`user`: its number, if it is not that of the other applications."""
         self.host, self._asked, self._seen = host, 0, 0
-        wrap = [] if privileged else without_privilege()
+        wrap = [] if privileged else without_privilege(user)
         self.process = host.popen(
             *wrap,
             host.lab.program("tests/system/app/socket_app"),

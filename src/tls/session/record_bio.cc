@@ -42,7 +42,8 @@ bool may_retry() {
 // A connection that has been ended because it moved is not frozen any more:
 // getpeername(2) fails on its socket.
 bool RecordBuffer::is_frozen() {
-  if (!doubtful_) return false;
+  if (suspended_) errno = EPERM;
+  if (suspended_ || !doubtful_) return suspended_;
   std::uint32_t mark = 0;
   socklen_t size = sizeof mark;
   sockaddr_storage peer{};

@@ -41,6 +41,8 @@ class RecordBuffer {
   // For a connection whose migration is in doubt. As long as its socket is frozen,
   // nothing is read or written (EPERM).
   void doubt() { doubtful_ = true; }
+  // While another process is offered the connection, nothing is read or written (EPERM).
+  void suspend(bool on) { suspended_ = on; }
   // Whether there are bytes to send that do not belong to a write of this SSL.
   bool has_left_over() const { return interrupted_ == 0 && !unsent().empty(); }
   // How many bytes read() can return without the socket.
@@ -74,7 +76,7 @@ class RecordBuffer {
   // Records, or the rest of one, that the socket has not accepted.
   Bytes out_;
   std::size_t out_at_ = 0, interrupted_ = 0;
-  bool doubtful_ = false;
+  bool doubtful_ = false, suspended_ = false;
   // Why sending has failed; 0: it has not. The socket says it once, and that may be while
   // libssl reads or flushes, which says nothing of it. So each later call fails with it.
   int broken_ = 0;

@@ -393,6 +393,10 @@ void doubt(SSL* ssl) {
   if (RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl))) buffer->doubt();
 }
 
+void suspend(SSL* ssl, bool on) {
+  if (RecordBuffer* buffer = record_buffer(SSL_get_rbio(ssl))) buffer->suspend(on);
+}
+
 int get_fd(const SSL* ssl) {
   return SSL_get_fd(ssl);
 }

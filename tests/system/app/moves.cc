@@ -15,15 +15,17 @@ namespace {
   throw std::system_error(code, std::generic_category(), sockmi_last_error());
 }
 
-// An address, or "": any host.
+// An address; "": any host; or "here": another process of this host.
 struct Target {
-  explicit Target(const std::string& text) {
-    if (text.empty()) return;
+  explicit Target(const std::string& text) : here(text == "here") {
+    if (text.empty() || here) return;
     family = text.find(':') == std::string::npos ? AF_INET : AF_INET6;
     if (::inet_pton(family, text.c_str(), bytes) != 1)
       throw std::invalid_argument(text + " is no address");
   }
   const void* address() const { return family == AF_UNSPEC ? nullptr : bytes; }
+  std::uint64_t flags() const { return here ? SOCKMI_HAND_OVER : 0; }
+  bool here;
   int family = AF_UNSPEC;
   unsigned char bytes[16]{};
 };
@@ -37,6 +39,7 @@ Json export_socket(Words& words) {
   const Target target(to == "any" ? "" : to);
   sockmi_export_options options{};
   options.service = service.c_str();
+  options.flags = target.flags();
   if (words.more()) options.timeout = words.small();
   if (::sockmi_export_socket_with(fd, state, target.family, target.address(), &options) != 0)
     fail_sockmi();
@@ -48,6 +51,7 @@ Json export_sockets(Words& words) {
   const Target target(words.word());
   sockmi_export_options options{};
   options.service = service.c_str();
+  options.flags = target.flags();
   std::vector<sockmi_export_socket_req> all;
   while (words.more())
     all.push_back({.fd = words.small(), .state = SOCKMI_CONNECTED});
@@ -64,6 +68,7 @@ Json export_groups(Words& words) {
   const Target target(words.word());
   sockmi_export_options options{};
   options.service = service.c_str();
+  options.flags = target.flags();
   std::vector<sockmi_export_socket_req> all;
   while (words.more()) {
     const int fd = words.small(), state = words.small();
