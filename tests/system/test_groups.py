@@ -144,22 +144,23 @@ def test_groups_and_single_connections_move_in_one_call(lab):
     go_on(legs)
 
 
-@cases("redirect", "journal", "freeze", "capture", "prepare-send")
-def test_a_step_that_fails_at_the_exporter_keeps_both(lab, point):
+def keeps_both(lab, where, point):
+    """A step of an export fails, and both legs stay."""
     legs = begin(lab)
-    lab.hostA.arm(point)
+    where.arm(point)
     errors, reason = export(legs, lab.hostB)
     expect(0 not in errors and len(set(errors)) == 1, f"{errors}: {reason}")
     stays(lab, legs, lab.hostB)
+
+
+@cases("redirect", "journal", "freeze", "capture", "prepare-send")
+def test_a_step_that_fails_at_the_exporter_keeps_both(lab, point):
+    keeps_both(lab, lab.hostA, point)
 
 
 @cases("restore", "prepared-reply", "before-thaw", "may-thaw", "thaw")
 def test_a_step_that_fails_at_the_importer_keeps_both(lab, point):
-    legs = begin(lab)
-    lab.hostB.arm(point)
-    errors, reason = export(legs, lab.hostB)
-    expect(0 not in errors and len(set(errors)) == 1, f"{errors}: {reason}")
-    stays(lab, legs, lab.hostB)
+    keeps_both(lab, lab.hostB, point)
 
 
 def test_a_socket_that_is_in_a_group_twice_keeps_it(lab):
