@@ -12,22 +12,27 @@ namespace {
 // In bytes. The spare is for all other facts.
 constexpr std::size_t kRoomOfMove = 1024, kSpareRoom = 64 << 10;
 constexpr std::size_t kMostUnwritten = 1 << 20;
+// Indices of words behind the key.
+constexpr std::size_t kGenerationOfDecision = 6, kBootOfDecision = 7, kBootOfThaw = 2,
+                      kBootOfResident = 7;
 
 }  // namespace
 
-Result<Journal> Journal::open(const std::filesystem::path& folder) {
+Result<Journal> Journal::open(const std::filesystem::path& folder, const std::string& boot) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return fail(error.value(), "cannot create {}: {}", folder.string(), error.message());
   TRY_LET(lock, JournalFile::lock(folder));
-  TRY_LET(journal, look(folder));
+  TRY_LET(journal, look(folder, boot));
   journal.lock_ = std::move(lock);
   TRY(journal.open_file());
+  journal.end_other_boots();
   return journal;
 }
 
-Result<Journal> Journal::look(const std::filesystem::path& folder) {
+Result<Journal> Journal::look(const std::filesystem::path& folder, const std::string& boot) {
   Journal journal;
+  journal.boot_ = boot;
   journal.file_ = JournalFile(folder / "journal");
   TRY_LET(all, JournalFile::read(journal.path()));
   journal.read(all);
@@ -89,6 +94,29 @@ Result<> Journal::open_file() {
   return is_full ? Result<>() : opened;  // the file is then created when there is space
 }
 
+// The imported connections of other boots have ended with their sockets.
+void Journal::end_other_boots() {
+  std::vector<Key> gone;
+  for (const auto& [key, words] : facts_)
+    if (key.first == "resident" && is_of_other_boot(words, kBootOfResident)) gone.push_back(key);
+  for (const Key& key : gone) {
+    const auto imported = read_imported(facts_.at(key));
+    const auto cookie = parse_number(key.second);
+    if (imported && cookie) has_ended(*imported, *cookie);
+  }
+  if (!gone.empty()) log::info("connections_ended_with_boot", {{"count", gone.size()}});
+}
+
+// `at`: the index of the word that names the boot.
+bool Journal::is_of_other_boot(const Words& words, std::size_t at) const {
+  return words.size() > at && !boot_.empty() && words[at] != boot_;
+}
+
+Journal::Words Journal::with_boot(Words words) const {
+  if (!boot_.empty()) words.push_back(boot_);
+  return words;
+}
+
 void Journal::take(Change change) {
   if (change.key.first == "ended")
     last_number_ = std::max(last_number_, parse_number(change.key.second).value_or(0));
@@ -97,11 +125,12 @@ void Journal::take(Change change) {
       return parse_number(words.front()).value_or(0);
     };
     if (const auto before = facts_.find(change.key); before != facts_.end()) {
-      // After a boot, the cookie may be that of another thaw's socket.
+      // A line without a boot may have the cookie of another thaw's socket.
       const auto thaw = thaws_.find(cookie_of(before->second));
       if (thaw != thaws_.end() && thaw->second == change.key) thaws_.erase(thaw);
     }
-    if (change.words && cookie_of(*change.words) != 0)
+    if (change.words && cookie_of(*change.words) != 0 &&
+        !is_of_other_boot(*change.words, kBootOfThaw))
       thaws_[cookie_of(*change.words)] = change.key;
   }
   if (change.words) {
@@ -210,10 +239,14 @@ void Journal::end_compaction(Result<unique_fd> file) {
 Result<> Journal::committed(std::span<const Departure> group) {
   std::vector<Change> changes;
   for (const auto& [id, decision, away] : group) {
-    Words words{std::to_string(decision.cookie), to_string(decision.tuple), decision.host,
-                to_string(decision.control_address), std::to_string(decision.mark)};
-    if (decision.group) words.push_back(wire::to_hex(*decision.group));
-    changes.push_back({{"committed", wire::to_hex(id)}, std::move(words)});
+    Words words{std::to_string(decision.cookie),
+                to_string(decision.tuple),
+                decision.host,
+                to_string(decision.control_address),
+                std::to_string(decision.mark),
+                wire::to_hex(decision.group.value_or(id)),
+                std::to_string(decision.generation)};
+    changes.push_back({{"committed", wire::to_hex(id)}, with_boot(std::move(words))});
     const Key imported{"resident", std::to_string(decision.cookie)};
     if (facts_.contains(imported)) changes.push_back({imported, {}});
     if (const auto thaw = thaws_.find(decision.cookie); thaw != thaws_.end())
@@ -231,7 +264,8 @@ void Journal::taken_back(const wire::MigrationId& id, const Decision& decision,
   std::vector<Change> changes{{{"committed", wire::to_hex(id)}, {}},
                               {{"away", to_string(decision.tuple)}, {}}};
   if (imported)
-    changes.push_back({{"resident", std::to_string(decision.cookie)}, words_of(*imported)});
+    changes.push_back(
+        {{"resident", std::to_string(decision.cookie)}, with_boot(words_of(*imported))});
   append(std::move(changes));
 }
 
@@ -245,12 +279,14 @@ std::map<wire::MigrationId, Decision> Journal::decisions() const {
     const auto tuple = parse_tuple(words[1]);
     const auto line = SocketAddress::parse(words[3]);
     if (tuple && line) {
-      decision = {parse_number(words[0]).value_or(0),
+      const bool is_gone = is_of_other_boot(words, kBootOfDecision);
+      decision = {is_gone ? 0 : parse_number(words[0]).value_or(0),
                   *tuple,
                   words[2],
                   *line,
                   static_cast<std::uint32_t>(parse_number(words[4]).value_or(0)),
-                  words.size() > 5 ? parse_id(words[5]) : std::nullopt};
+                  words.size() > 5 ? parse_id(words[5]) : std::nullopt,
+                  generation_of(words, kGenerationOfDecision)};
     }
   }
   return out;
@@ -263,13 +299,35 @@ Result<> Journal::thawed(const std::string& host, const std::vector<Thawing>& im
     const std::uint32_t group = it->group;
     std::vector<Change> record;
     do {
-      record.push_back({{"thawed", wire::to_hex(it->id)}, Words{std::to_string(it->cookie), host}});
+      record.push_back(
+          {{"thawed", wire::to_hex(it->id)}, with_boot(Words{std::to_string(it->cookie), host})});
       ++it;
     } while (group != 0 && it != imports.end() && it->group == group);
     lines += as_record(record);
     std::ranges::move(record, std::back_inserter(all));
   }
+  const std::vector<Change> over = decisions_before(imports);
+  lines += text_of(over);
+  std::ranges::copy(over, std::back_inserter(all));
   return append_or_fail(lines, std::move(all));
+}
+
+// Returns the ends of the decisions on connections that come back here. A listener may
+// come back while its old socket is still there.
+std::vector<Journal::Change> Journal::decisions_before(const std::vector<Thawing>& imports) const {
+  std::vector<Change> over;
+  const auto first = facts_.lower_bound({"committed", ""});
+  if (first == facts_.end() || first->first.first != "committed") return over;
+  std::map<std::string, std::uint64_t> generations;
+  for (const Thawing& each : imports)
+    if (!is_passive(each.tuple)) generations[to_string(each.tuple)] = each.generation;
+  for (auto it = first; it != facts_.end() && it->first.first == "committed"; ++it) {
+    const std::uint64_t generation = generation_of(it->second, kGenerationOfDecision);
+    if (generation == 0) continue;
+    const auto now = generations.find(it->second[1]);
+    if (now != generations.end() && now->second > generation) over.push_back({it->first, {}});
+  }
+  return over;
 }
 
 void Journal::not_thawed(const wire::MigrationId& id) {
@@ -298,7 +356,8 @@ std::map<wire::MigrationId, Thawed> Journal::thawed() const {
   std::map<wire::MigrationId, Thawed> out;
   for (const auto& [key, words] : facts_) {
     if (const auto id = key.first == "thawed" ? parse_id(key.second) : std::nullopt)
-      out[*id] = {parse_number(words[0]).value_or(0), words.size() > 1 ? words[1] : ""};
+      out[*id] = {parse_number(words[0]).value_or(0), words.size() > 1 ? words[1] : "",
+                  is_of_other_boot(words, kBootOfThaw)};
   }
   return out;
 }
@@ -314,7 +373,7 @@ void Journal::is_back(const FourTuple& tuple) {
 }
 
 void Journal::add_imported(std::uint64_t cookie, const ImportedConnection& imported) {
-  append({{{"resident", std::to_string(cookie)}, words_of(imported)}});
+  append({{{"resident", std::to_string(cookie)}, with_boot(words_of(imported))}});
 }
 void Journal::rehome(std::uint64_t cookie) {
   if (const Key key{"resident", std::to_string(cookie)}; facts_.contains(key)) append({{key, {}}});

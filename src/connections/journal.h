@@ -6,24 +6,30 @@
 // Words are separated by one blank. Inside a word, blanks, "%" and everything that is not
 // printable ASCII are written as %XX.
 //
-//   committed ID [COOKIE TUPLE HOST HOST-CONTROL MARK [GROUP]]
+//   committed ID [COOKIE TUPLE HOST HOST-CONTROL MARK [GROUP [GENERATION [BOOT]]]]
 //       An export of ours, until its importer HOST has reported the outcome. GROUP: the
-//       ID of its group, which is that of one of its endpoints.
-//   thawed ID COOKIE [HOST]
+//       ID of its group, which is that of one of its endpoints; of one alone, its own ID.
+//   thawed ID COOKIE [HOST [BOOT]]
 //       An import that lives or lived here, until its exporter HOST has the outcome.
 //       COOKIE is 0 as soon as the endpoint does not end with this daemon any more: an
 //       application has it, or it has moved on. What becomes of it then is not for the
 //       exporter to settle.
 //   away TUPLE SERVICE HOST ADDRESS HOME HOME-CONTROL [container] [GENERATION]
 //       See RemoteConnection.
-//   resident COOKIE TUPLE SERVICE HOME HOME-CONTROL FROM FROM-CONTROL GENERATION
+//   resident COOKIE TUPLE SERVICE HOME HOME-CONTROL FROM FROM-CONTROL GENERATION [BOOT]
 //       See ImportedConnection. A connection whose home is here needs no record.
 //   ended NUMBER TUPLE SERVICE HOME HOME-CONTROL FROM FROM-CONTROL GENERATION
 //       An imported or forwarded connection that has ended; home has not confirmed it.
 //   taken ADDRESS PREFIX INTERFACE FROM [deprecated]
 //       See TakenOver.
 //
-// ...-CONTROL is the address of a host's control channel.
+// ...-CONTROL is the address of a host's control channel. GENERATION: see records.h.
+// Words in brackets are missing in lines of earlier versions.
+//
+// BOOT is the boot in which COOKIE is that of a socket (boot_id.h). Each boot counts
+// cookies from the start, so a cookie of another boot may be that of any socket. The
+// socket of such a line is gone, and what was in it has ended. A line without BOOT counts
+// as one of this boot.
 //
 // One more line is a record of several facts, of which all are written or none is. Each
 // FACT is a line of the above. The decision on a group is such a record, and so are its
@@ -57,6 +63,7 @@
 #include <span>
 #include <vector>
 
+#include "base/boot_id.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "connections/journal_facts.h"
@@ -68,12 +75,13 @@ namespace sockmi::daemon {
 
 // An export whose importer has not reported the outcome yet.
 struct Decision {
-  std::uint64_t cookie = 0;  // of the socket here
+  std::uint64_t cookie = 0;  // of the socket here; 0: it ended with an earlier boot
   FourTuple tuple;
   std::string host;  // the importer; empty: not recorded (written by an older daemon)
   SocketAddress control_address;
   std::uint32_t mark = 0;  // the socket's own SO_MARK
   std::optional<wire::MigrationId> group = {};
+  std::uint64_t generation = 0;  // of the hop; 0: not recorded (written by an older daemon)
 };
 
 // An endpoint that leaves. `away`: where it lives then; none if it goes home.
@@ -84,25 +92,33 @@ struct Departure {
 };
 
 // An import that is about to thaw. Those of the same group (not 0) follow each other.
+// `tuple`, `generation`: of a connection.
 struct Thawing {
   wire::MigrationId id{};
   std::uint64_t cookie = 0;
   std::uint32_t group = 0;
+  FourTuple tuple = {};
+  std::uint64_t generation = 0;
 };
 
 struct Thawed {
-  std::uint64_t cookie = 0;  // of the socket here; 0: the endpoint has left the daemon
-  std::string host;          // the exporter; empty: not recorded (written by an older daemon)
+  std::uint64_t cookie = 0;      // of the socket here; 0: the endpoint has left the daemon
+  std::string host;              // the exporter; empty: not recorded (written by an older daemon)
+  bool ended_with_boot = false;  // the socket was one of an earlier boot
   bool operator==(const Thawed&) const = default;
 };
 
 class Journal {
  public:
-  // Locks the folder, and reads the journal. Errors: EBUSY if another daemon has it.
-  static Result<Journal> open(const std::filesystem::path& folder);
+  // Locks the folder, and reads the journal. Imported connections of another boot have
+  // ended then. `boot`: the present one; empty: not known, and all lines count as of this
+  // boot. Errors: EBUSY if another daemon has it.
+  static Result<Journal> open(const std::filesystem::path& folder,
+                              const std::string& boot = boot_id());
   // Reads the journal without locking it. Nothing on disk is changed, and the result must
   // not be changed.
-  static Result<Journal> look(const std::filesystem::path& folder);
+  static Result<Journal> look(const std::filesystem::path& folder,
+                              const std::string& boot = boot_id());
 
   // Logs the decision that an endpoint moves, or all endpoints of a group. If one was
   // imported, and its exporter may still ask for it, it has left this daemon from then
@@ -124,7 +140,8 @@ class Journal {
   }
 
   // Logs imports from `host` that are about to thaw. Nothing may thaw that is not
-  // written.
+  // written. A connection that comes back has lived elsewhere since it left, so nothing
+  // is open any more about earlier decisions on it, and they end.
   Result<> thawed(const std::string& host, const std::vector<Thawing>& imports);
   void not_thawed(const wire::MigrationId& id);  // did not thaw, or nobody will ask again
   // An application has an endpoint, or all endpoints of a group.
@@ -183,6 +200,10 @@ class Journal {
   using Key = facts::Key;
   using Words = facts::Words;
   Change left_daemon(const Key& thaw) const;
+  bool is_of_other_boot(const Words& words, std::size_t at) const;
+  Words with_boot(Words words) const;
+  void end_other_boots();
+  std::vector<Change> decisions_before(const std::vector<Thawing>& imports) const;
   void read(const std::string& all);
   void take(Change change);
   Result<> write(const std::string& lines, std::size_t count);
@@ -196,8 +217,9 @@ class Journal {
 
   unique_fd lock_;
   JournalFile file_;
+  std::string boot_;
   std::map<Key, Words> facts_;
-  std::map<std::uint64_t, Key> thaws_;  // by the cookies of their sockets
+  std::map<std::uint64_t, Key> thaws_;  // of this boot, by the cookies of their sockets
   std::size_t lines_ = 0;               // in the file
   std::size_t compact_at_ = 10'000;
   std::uint64_t last_number_ = 0;

@@ -20,11 +20,6 @@ bool is_plain(unsigned char c) {
   return c > ' ' && c < 0x7f && c != '%';
 }
 
-// Returns 0 for a line of an earlier version, which has no generation.
-std::uint64_t generation_of(const Words& words, std::size_t at) {
-  return words.size() > at ? parse_number(words[at]).value_or(0) : 0;
-}
-
 Words words_in(const std::string& line) {
   Words words;
   for (const auto word : std::views::split(line, ' '))
@@ -53,6 +48,10 @@ std::optional<std::uint64_t> parse_number(const std::string& text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return number;
+}
+
+std::uint64_t generation_of(const Words& words, std::size_t at) {
+  return words.size() > at ? parse_number(words[at]).value_or(0) : 0;
 }
 
 std::optional<wire::MigrationId> parse_id(const std::string& text) {
@@ -144,7 +143,8 @@ bool is_fact(const Key& key, const Words& words) {
            (words.empty() ||
             (words.size() >= 5 && parse_number(words[0]) && parse_tuple(words[1]) &&
              (words[2].empty() || SocketAddress::parse(words[3])) && parse_number(words[4]) &&
-             (words.size() < 6 || parse_id(words[5]))));
+             (words.size() < 6 || parse_id(words[5])) &&
+             (words.size() < 7 || parse_number(words[6]))));
   }
   if (key.first == "away") return parse_tuple(key.second) && read_away(words);
   if (key.first == "thawed") return parse_id(key.second) && parse_number(words[0]);

@@ -26,6 +26,8 @@ Words words_of(const TakenOver& it);
 Result<RemoteConnection> read_away(const Words& words);
 Result<ImportedConnection> read_imported(const Words& words);
 Result<TakenOver> read_taken_over(const std::string& address, const Words& words);
+// Returns 0 for a line of an earlier version, which has no generation.
+std::uint64_t generation_of(const Words& words, std::size_t at);
 
 // Returns the line that states a fact; without words, the one that ends it.
 std::string line_of(const Key& key, const Words* words);

@@ -1,16 +1,17 @@
 #include "connections/records.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include <sockmi/sockmi.h>
 
 namespace sockmi::daemon {
 
-std::uint64_t next_generation(std::uint64_t last) {
-  if (last != 0) return last + 1;
+std::uint64_t next_generation(std::uint64_t last, bool leaves_home) {
+  if (last != 0 && !leaves_home) return last + 1;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+  const auto time = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+  return std::max(static_cast<std::uint64_t>(time), last + 1);
 }
 
 bool is_passive(std::uint8_t state) {

@@ -11,11 +11,12 @@ namespace sockmi::daemon {
 
 // Returns the generation that follows `last`. Messages between hosts about an endpoint
 // may arrive late, twice, or in another order; the generation shows which one is newer.
-// When an endpoint leaves home for the first time, its generation is the time on home's
-// clock in microseconds, and each further hop adds one. So a later connection with the
-// same addresses and ports has a greater generation, too. 0: the sender's version has no
-// generations.
-std::uint64_t next_generation(std::uint64_t last);
+// When an endpoint leaves home, its generation is the time on home's clock in
+// microseconds, and each further hop adds one. So a later connection with the same
+// addresses and ports has a greater generation, too. A clock that is set back does not
+// make the generation of a connection smaller. `last`: 0: not known, or the sender's
+// version has no generations.
+std::uint64_t next_generation(std::uint64_t last, bool leaves_home = false);
 
 // True for an endpoint without a peer: bound or listening.
 bool is_passive(std::uint8_t state);  // SOCKMI_BOUND, SOCKMI_LISTENING

@@ -36,6 +36,7 @@ Result<> try_decide(const Services& services, ConnectionTable& table,
     TRY(hold(services.settings.runtime, one));
     Decision decision{one.cookie, one.tuple, importer.host, importer.control_address,
                       one.owner ? one.owner->mark : 0};
+    decision.generation = one.endpoint.generation;
     if (group.size() > 1) decision.group = group.front().id;
     departures.push_back({one.id, decision, away(services, one, importer)});
     const ImportedConnection* found =

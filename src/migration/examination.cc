@@ -28,7 +28,7 @@ void examine(const Services& services, const ConnectionTable& table,
     if (facts) one.tuple = facts->tuple, one.cookie = facts->cookie;
     one.endpoint.home = ours ? services.settings.host : imported->home;
     one.endpoint.home_control = ours ? services.settings.control_address() : imported->home_control;
-    one.endpoint.generation = next_generation(ours ? 0 : imported->generation);
+    one.endpoint.generation = next_generation(imported ? imported->generation : 0, ours);
     one.record = {.id = one.id,
                   .exported = true,
                   .service = one.endpoint.service,

@@ -50,6 +50,8 @@ struct ExportedEndpoint {
   Record record;
 
   bool passive() const { return is_passive(endpoint.state); }
+  // An earlier boot's daemon decided it, and its socket is gone.
+  bool ended_with_boot() const { return adopted && cookie == 0; }
 
   ExportedEndpoint(ExportItem item)
       : socket(std::move(item.socket)),

@@ -31,6 +31,8 @@ std::shared_ptr<ExportedEndpoint> remembered(Exports& exports, const wire::Migra
     endpoint.home_control = away->home_control;
     endpoint.generation = away->generation;
   }
+  // Of the hop that was decided: the connection may have moved on, and even back, since.
+  if (decision.generation != 0) endpoint.generation = decision.generation;
   unique_fd descriptor;
   const auto socket = sockets.find(decision.cookie);
   if (is_passive(decision.tuple)) {

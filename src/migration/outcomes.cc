@@ -26,7 +26,8 @@ Result<> verdict_on(Outcome outcome) {
 
 void Outcomes::adopt(const std::set<std::uint64_t>& alive) {
   for (const auto& [id, thawed] : table_.journal().thawed()) {
-    const bool lives = thawed.cookie == 0 || alive.contains(thawed.cookie);
+    const bool lives =
+        thawed.cookie == 0 || (!thawed.ended_with_boot && alive.contains(thawed.cookie));
     if (lives) table_.log_delivery(id);  // an application has it
     remember(thawed.host, id, lives ? Outcome::Lives : Outcome::Ended);
   }

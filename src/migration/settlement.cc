@@ -103,7 +103,7 @@ void end_socket(const Services& services, ExportedEndpoint& one, bool peer_too) 
   Result<> ended;
   if (one.frozen) {
     ended = peer_too ? one.frozen->reset() : one.frozen->destroy_silently();
-  } else if (one.adopted) {
+  } else if (one.adopted && !one.ended_with_boot()) {
     ended = services.steering->within(one.tuple.local.ip,
                                       [&] { return net::destroy(one.tuple, one.cookie); });
   }
@@ -178,25 +178,40 @@ asio::awaitable<void> settle_never_thawed(Connections& connections, ExportedEndp
                                                            [&] { return one.frozen->unfreeze(); });
         !given)
       log::error("socket_unfreeze_failed", {{"connection", one.tuple}, {"error", given.error()}});
-  } else if (one.adopted && !one.passive() && socket_may_exist(connections.services, one))
+  } else if (one.adopted && !one.passive() && !one.ended_with_boot() &&
+             socket_may_exist(connections.services, one))
     leave_frozen(connections, one.tuple, one.cookie, one.owner->mark);
   one.frozen.reset();
 }
 
 // True if the importer has sent the connection on, and this host is its home and knows
-// that: then it thawed there, whatever the importer has forgotten since, and lives at a
-// third host.
+// that: then it thawed there, whatever the importer has forgotten since. It lives at a
+// third host, or at the importer once more, where another generation of it thawed.
 bool has_moved_on(const Connections& connections, const cluster::SelectedHost& importer,
                   const ExportedEndpoint& one) {
   const RemoteConnection* now = connections.table.find_remote(one.tuple);
-  return now && (now->host != importer.host || now->generation > one.endpoint.generation);
+  return now && (now->host != importer.host || now->generation != one.endpoint.generation);
+}
+
+// True if a later generation of the connection lives here: what the importer says of the
+// earlier one does not matter any more. That takes a socket that ended since an earlier
+// daemon's decision, because two sockets cannot have the same addresses and ports.
+bool is_back(const Connections& connections, const ExportedEndpoint& one) {
+  if (!one.adopted || one.passive()) return false;
+  return std::ranges::any_of(connections.table.imported(), [&](const auto& each) {
+    const ImportedConnection& imported = each.second;
+    return imported.generation > one.endpoint.generation &&
+           imported.tuple.unmapped() == one.tuple.unmapped();
+  });
 }
 
 // A listener has no state that could have ended at the importer. If this host is its
 // home, it gets its clients again. (Another home removed its redirect before the thaw.)
+// A connection cannot continue here after the end of this host's boot.
 Outcome outcome_here(Outcome there, const ExportedEndpoint& one) {
-  const bool continues = there == Outcome::Ended && one.passive() && !one.imported;
-  return continues ? Outcome::NeverThawed : there;
+  if (there == Outcome::Ended && one.passive() && !one.imported) return Outcome::NeverThawed;
+  const bool is_gone = one.ended_with_boot() && !(one.passive() && !one.imported);
+  return there == Outcome::NeverThawed && is_gone ? Outcome::Ended : there;
 }
 
 // The importer has not been asked yet about an endpoint that was recovered from the
@@ -250,6 +265,12 @@ void seal(const Services& services, const cluster::SelectedHost& importer,
 asio::awaitable<void> settle(Connections& connections, const cluster::SelectedHost& importer,
                              ExportedEndpoint& one, CommitProgress& commitment) {
   const Error& reason = commitment.reason;
+  if (is_back(connections, one)) {
+    log::info("connection_came_back", {{"connection", one.tuple}, {"host", importer.host}});
+    end_socket(connections.services, one, false);
+    commitment.settled.set();
+    co_return;
+  }
   const bool outdated =
       commitment.outcome != Outcome::Lives && has_moved_on(connections, importer, one);
   if (outdated) {

@@ -69,8 +69,11 @@ Result<> Importer::log_thaw(const std::vector<std::shared_ptr<Group>>& groups,
                             const std::string& host) {
   std::vector<Thawing> thawing;
   for (std::uint32_t i = 0; i < groups.size(); ++i)
-    for (const auto& id : groups[i]->ids)
-      thawing.push_back({id, prepared_.at(id).cookie, i + 1});
+    for (const auto& id : groups[i]->ids) {
+      const PreparedEndpoint& prepared = prepared_.at(id);
+      thawing.push_back({id, prepared.cookie, i + 1, tuple_of(prepared.endpoint.tcp),
+                         prepared.endpoint.generation});
+    }
   return outcomes_.thaw(host, thawing);
 }
 

@@ -17,7 +17,8 @@ using TestFolder = sockmi::test::TemporaryFolder;
 
 struct TestHost {
   TestHost(asio::io_context& io, Settings configured, const std::filesystem::path& folder,
-           std::unique_ptr<FakeSteering> fake = std::make_unique<FakeSteering>())
+           std::unique_ptr<FakeSteering> fake = std::make_unique<FakeSteering>(),
+           const std::string& boot = boot_id())
       : settings(std::move(configured)),
         fake_steering(*fake),
         steering(std::move(fake)),
@@ -31,7 +32,7 @@ struct TestHost {
                  .low_latency = low_latency,
                  .stopping = stopping,
                  .steering = &steering},
-        connections(services, Journal::open(folder).value()) {}
+        connections(services, Journal::open(folder, boot).value()) {}
 
   // Other hosts answer what `channel` says.
   void use(std::unique_ptr<cluster::ControlChannel> channel) {
