@@ -24,9 +24,10 @@ Result<std::shared_ptr<const ServicePlan>> make_service(const std::string& name,
                                      : std::make_shared<Backend>(name, backend_name, backend));
     if (!backend.tls) continue;
     auto tls = TlsClient::make(backend);
-    if (!tls)
+    if (!tls) {
       return fail(tls.error().code, "service.{}.backend.{}: {}", name, backend_name,
                   tls.error().reason);
+    }
     service->tls[backend_name] = std::move(*tls);
   }
   return service;
