@@ -144,7 +144,8 @@ def test_a_host_that_dies_is_left_out(lab):
     lab.hostB.arm("restore=kill")  # before anything of the connection lives there
     drain_to_end(lab.hostA)
     expect(lab.hostB.daemon.wait() == -signal.SIGKILL, lab.hostB.daemon.tail())
-    expect(moved(lab.hostA)["hostB"] == 0, moved(lab.hostA))
+    # Its share is zero, or it was gone before the drain asked who takes connections.
+    expect(moved(lab.hostA).get("hostB", 0) == 0, moved(lab.hostA))
     expect(drain_status(lab.hostA)["failures"], "no failure was counted")
     clients.finish_whole()
     lab.start_daemon(lab.hostB)

@@ -159,7 +159,7 @@ def test_a_client_has_no_more_connections_than_it_may(lab):
         held = [through(lab, lab.hostC) for _ in range(3)]
         for client in held:
             receive_exactly(client, 3)
-        with through(lab, lab.hostC) as refused, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), through(lab, lab.hostC) as refused:
             receive_all(refused)
         proxy.wait_line(f"event=client_limit_reached listener=in client={lab.hostC.address}:")
         expect(ask(lab) == b"one", "another client")
@@ -186,7 +186,7 @@ def test_a_unix_backend_with_a_full_queue_is_waited_for(lab):
                 filling[-1].setblocking(False)
                 filling[-1].connect(path)
         proxy = start(lab, {"one": f"unix:{path}"}, service={"connect_ms": 500})
-        with through(lab, lab.hostC) as client, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), through(lab, lab.hostC) as client:
             receive_all(client)
         line = proxy.wait_line("event=connection_closed")
         took = int(re.search(r"took=(\d+)us", line).group(1))

@@ -32,13 +32,14 @@ from socket_app import (
 from transfer import Download, HeldDownload, Upload, random_bytes
 
 CONTENT = random_bytes(8 << 20)
+HELD = 7 << 20  # of CONTENT, where a download stands until the test lets it end
 SMALL = random_bytes(1 << 20)
 WANTED = hashlib.sha256(CONTENT).hexdigest()
 
 
 def begin(lab, count):
     lab.file("f", CONTENT)
-    transfers = [Download(lab, "f", rate=1 << 20, gate=None) for _ in range(count)]
+    transfers = [Download(lab, "f", rate=1 << 20, gate=HELD) for _ in range(count)]
     for transfer in transfers:
         transfer.wait_offset(100_000)
     return transfers
@@ -124,6 +125,8 @@ def test_a_stream_of_moves_survives_restarts(lab, restarted):
     finally:
         done.set()
         mover.join()
+    for transfer in transfers:
+        transfer.allow(None)
     for transfer in transfers:
         expect(transfer.finish() == WANTED, "a hash is wrong")
     for server in servers:
