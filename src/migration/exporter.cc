@@ -316,10 +316,11 @@ class Exporter {
     if (!those.empty()) {
       auto done = fault::point("redirect");
       if (done) done = services_.steering->redirect(redirects);
-      if (!done) return fail_all(those, done.error());
+      if (!done) fail_all(those, done.error());
       for (ExportedEndpoint* one : those)
-        one->redirected = true;
+        one->redirected = done.has_value();
     }
+    // Those that return home wait for it, too.
     asio::post(services_.workers, [event = kill_is_safe_, io = &services_.io] {
       if (auto passed = steer::barrier(); !passed)
         log::error("rcu_barrier_failed", {{"error", passed.error()}});

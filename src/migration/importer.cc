@@ -213,9 +213,11 @@ Result<> Importer::prepare_one(const std::string& host, const SocketAddress& con
     return restored;
   }
   // A firewall of this host must know the connection before the thaw. The exporter
-  // already has our answer while this runs.
-  asio::post(services_.io, [this, tuple = tuple_of(prepared.endpoint.tcp),
+  // already has our answer while this runs. Another endpoint of the group may have failed
+  // meanwhile, so that this one is discarded.
+  asio::post(services_.io, [this, id, tuple = tuple_of(prepared.endpoint.tcp),
                             established = prepared.endpoint.tcp.state != tcp::kSynSent] {
+    if (!prepared_.contains(id)) return;
     if (auto tracked = is_passive(tuple)
                            ? Result<>()
                            : services_.steering->at(tuple.local.ip).track(tuple, established);

@@ -136,15 +136,22 @@ Result<> Importer::thaw(const Group& together, const Deltas& deltas) {
       });
   if (!ready) return thaw_failed(together, {}, Outcome::NeverThawed, ready.error());
   std::vector<unique_fd> live;
-  Outcome outcome = Outcome::Ended;
-  const auto woken = each([&](PreparedEndpoint& prepared, const wire::FreezeDeltaT&) -> Result<> {
-    auto socket = std::move(*prepared.socket).thaw();
-    if (!socket && live.empty() && prepared.socket->is_frozen()) outcome = Outcome::NeverThawed;
-    TRY_LET(thawed, std::move(socket));
-    live.push_back(std::move(thawed));
-    return {};
-  });
-  if (!woken) return thaw_failed(together, std::move(live), outcome, woken.error());
+  auto woken = fault::point("wake");
+  if (woken) {
+    woken = each([&](PreparedEndpoint& prepared, const wire::FreezeDeltaT&) -> Result<> {
+      TRY_LET(socket, std::move(*prepared.socket).thaw());
+      live.push_back(std::move(socket));
+      return {};
+    });
+  }
+  if (!woken) {
+    const bool frozen = std::ranges::all_of(together.ids, [this](const auto& id) {
+      const auto& socket = prepared_.at(id).socket;
+      return socket && socket->is_frozen();
+    });
+    return thaw_failed(together, std::move(live), frozen ? Outcome::NeverThawed : Outcome::Ended,
+                       woken.error());
+  }
   // *One live endpoint again.* The exporter need not wait for our bookkeeping.
   const std::vector<wire::MigrationId> ids = together.ids;
   for (std::size_t i = 0; i < ids.size(); ++i) {

@@ -158,7 +158,7 @@ def test_a_step_that_fails_at_the_exporter_keeps_both(lab, point):
     keeps_both(lab, lab.hostA, point)
 
 
-@cases("restore", "prepared-reply", "before-thaw", "may-thaw", "thaw")
+@cases("restore", "prepared-reply", "before-thaw", "may-thaw", "wake", "thaw")
 def test_a_step_that_fails_at_the_importer_keeps_both(lab, point):
     keeps_both(lab, lab.hostB, point)
 
