@@ -13,20 +13,6 @@ namespace {
 
 namespace asio = boost::asio;
 
-// Counts the connection as one of its worker, until its end.
-class Counted {
- public:
-  explicit Counted(Worker& worker) : worker_(&worker) {}
-  Counted(Counted&& other) noexcept : worker_(std::exchange(other.worker_, nullptr)) {}
-  Counted& operator=(Counted&&) = delete;
-  ~Counted() {
-    if (worker_) worker_->ended();
-  }
-
- private:
-  Worker* worker_;
-};
-
 RelayState state_of(const Accepted& accepted) {
   RelayState state;
   state.listener = accepted.listener->name;
@@ -86,22 +72,22 @@ Result<std::string> protocol_of(const Result<BackendLeg>& backend) {
 
 }  // namespace
 
-void continue_imported(Worker& worker, ImportedRelay imported, bool access_log) {
+void continue_imported(Worker& worker, ImportedRelay imported, Counted counted, bool access_log) {
   auto& [listener, service, relay] = imported;
   const RelayState& state = relay.parts.state;
   listener->limit->count();
+  ListenerSlot slot(listener->limit);
   auto client_slot = listener->clients->acquire(state.client.ip, UINT32_MAX);
-  Holdings holdings{Counted(worker),
+  Holdings holdings{std::move(counted),
                     listener,
-                    ListenerSlot(listener->limit),
+                    std::move(slot),
                     std::move(client_slot).value_or(ClientLimit::Slot()),
                     slot_at(*service, state.backend),
                     access_log};
   run(worker, std::move(relay), std::move(holdings));
 }
 
-asio::awaitable<void> serve(Worker& worker, Accepted accepted) {
-  Counted counted(worker);
+asio::awaitable<void> serve(Worker& worker, Accepted accepted, Counted counted) {
   const auto listener = accepted.listener;
   const auto opening = worker.begin_opening(listener->name);
   const bool logged = accepted.access_log;

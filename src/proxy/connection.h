@@ -8,7 +8,7 @@
 namespace sockmi::proxy {
 
 // Ends when the connection is relayed, or could not be. Runs in the worker's thread.
-boost::asio::awaitable<void> serve(Worker& worker, Accepted accepted);
+boost::asio::awaitable<void> serve(Worker& worker, Accepted accepted, Counted counted);
 
 // A relay that another host has had.
 struct ImportedRelay {
@@ -19,6 +19,6 @@ struct ImportedRelay {
 
 // Continues it. It counts as a connection of its listener, client and backend, also if
 // they have as many as they may. In the worker's thread, by Worker::add().
-void continue_imported(Worker& worker, ImportedRelay imported, bool access_log);
+void continue_imported(Worker& worker, ImportedRelay imported, Counted counted, bool access_log);
 
 }  // namespace sockmi::proxy

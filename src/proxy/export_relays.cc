@@ -115,8 +115,14 @@ ExportResult export_relays(std::span<StoppedRelay> relays, const ExportTarget& t
   }
   for (const auto& [i, error] : failed) {
     if (result.fates[i] == Fate::Moved) continue;  // and one of its connections has ended
-    // If all have ended, their peers have done that.
-    if (fate_of(relays[i]) == Fate::Unknown) result.fates[i] = Fate::Unknown;
+    const Fate fate = fate_of(relays[i]);
+    if (fate == Fate::Unknown) result.fates[i] = fate;
+    // In doubt when the call ended, and decided since. After another error it has not
+    // moved: if all of its connections have ended, their peers have done that.
+    if (error == EINPROGRESS && fate == Fate::Moved) {
+      result.fates[i] = fate;
+      continue;
+    }
     add(result, error, error == last.code ? last.reason : std::strerror(error));
   }
   return result;

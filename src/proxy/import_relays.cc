@@ -13,8 +13,16 @@ namespace {
 
 constexpr std::size_t kRelaysPerImport = 8;
 
-// One connection that has arrived.
+// One connection that has arrived. If it does not become a part of a relay, it ends with
+// a reset.
 struct Leg {
+  Leg() = default;
+  Leg(Leg&&) noexcept = default;
+  Leg& operator=(Leg&&) noexcept = default;
+  ~Leg() {
+    if (stream) stream->reset_at_close();
+  }
+
   std::unique_ptr<Stream> stream;
   Secret payload;
   std::size_t write_taken = 0;
@@ -56,6 +64,13 @@ class Requests {
     }
   }
 
+  Requests(const Requests&) = delete;
+  // Ends what has arrived and was not taken.
+  ~Requests() {
+    for (std::size_t i = 0; i < requests_.size(); ++i)
+      if (requests_[i].ssl_state != 0) (void)take(i);
+  }
+
   // Returns the number of connections that have arrived; -1 with errno set.
   int import() { return import_ssl(requests_.data(), static_cast<unsigned>(requests_.size()), 0); }
 
@@ -87,6 +102,7 @@ class Requests {
   Leg take(std::size_t i) {
     sockmi_import_ssl_req& request = requests_[i];
     Leg leg;
+    request.ssl_state = 0;
     unique_fd socket(request.fd);
     if (ssls_[i])
       leg.stream = TlsStream::adopt(std::move(socket), std::move(ssls_[i]));
@@ -115,10 +131,13 @@ Result<> add_taken(Direction& direction, std::size_t taken) {
   return {};
 }
 
-// Stands for a leg that has ended in both directions at the exporter.
-Leg ended_leg() {
-  return {
-      std::make_unique<PlainStream>(unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))), {}, 0};
+// Returns what stands for a leg that has ended in both directions at the exporter.
+Result<Leg> ended_leg() {
+  unique_fd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd) return fail_errno("cannot open an eventfd");
+  Leg leg;
+  leg.stream = std::make_unique<PlainStream>(std::move(fd));
+  return leg;
 }
 
 // The first connection has the relay's state as its payload.
@@ -128,8 +147,10 @@ Result<Relay::Parts> join(std::vector<Leg>& legs, const RelayService& service) {
   const bool both = state.needs_client() && state.needs_backend();
   if (legs.size() != (both ? 2 : 1))
     return fail(EBADMSG, "these are not the connections of one relay");
-  if (!state.needs_client()) legs.insert(legs.begin(), ended_leg());
-  if (!state.needs_backend()) legs.push_back(ended_leg());
+  if (!both) {
+    TRY_LET(ended, ended_leg());
+    legs.insert(state.needs_client() ? legs.end() : legs.begin(), std::move(ended));
+  }
   Leg &client = legs[0], &backend = legs[1];
   const bool has_tls = client.stream->ssl() != nullptr;
   if (state.needs_client() && has_tls != (service.listener->tls != nullptr))
@@ -155,8 +176,6 @@ ImportedRelays import_relays(const RelayService& service, const TlsClient* backe
       continue;
     }
     imported.errors.push_back(parts.error());
-    for (const Leg& leg : legs)
-      if (leg.stream) leg.stream->reset_at_close();
   }
   return imported;
 }

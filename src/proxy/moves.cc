@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "base/log.h"
+#include "proxy/attempt.h"
 
 namespace sockmi::proxy {
 namespace {
@@ -46,6 +46,7 @@ Moves::~Moves() {
     stopping_ = true;
   }
   (void)::eventfd_write(wake_.get(), 1);
+  exporter_.begin_stop();
   thread_.join();
   for (auto& [name, registration] : registrations_)
     close(registration);
@@ -55,39 +56,73 @@ void Moves::use(std::vector<RelayService> services) {
   {
     std::lock_guard lock(mutex_);
     wanted_ = std::move(services);
+    is_new_ = true;
   }
   (void)::eventfd_write(wake_.get(), 1);
 }
 
+// A daemon that hangs answers no attempt to register for seconds.
+bool Moves::has_news() {
+  std::lock_guard lock(mutex_);
+  return stopping_ || is_new_;
+}
+
+bool Moves::is_wanted(const std::string& service) {
+  std::lock_guard lock(mutex_);
+  return !stopping_ && std::ranges::any_of(wanted_, [&](const RelayService& each) {
+    return each.name() == service;
+  });
+}
+
 void Moves::run() {
-  while (update()) {
-    bool is_complete = true;
-    for (auto& [name, registration] : registrations_) {
-      if (registration.events < 0) open(registration);
-      is_complete = is_complete && registration.events >= 0;
-    }
-    wait(is_complete);
+  bool goes_on = true;
+  while (goes_on) {
+    const auto turn = [&] {
+      goes_on = update();
+      if (goes_on) run_once();
+    };
+    if (!attempt("serve_moves", turn)) pause();
   }
 }
 
-// Takes over what use() has said. Returns false at the end.
+// Waits until it is time to try again, or for use().
+void Moves::pause() {
+  pollfd waked{wake_.get(), POLLIN, 0};
+  (void)::poll(&waked, 1, kRetryMs);
+  eventfd_t count = 0;
+  (void)::eventfd_read(wake_.get(), &count);
+}
+
+void Moves::run_once() {
+  bool is_complete = true;
+  for (auto& [name, registration] : registrations_) {
+    if (registration.events < 0 && !has_news()) open(registration);
+    is_complete = is_complete && registration.events >= 0;
+  }
+  for (auto* registration : wait(is_complete))
+    handle(*registration);
+}
+
+// Takes over what use() has said. Returns false at the end. If it throws, everything is
+// as before.
 bool Moves::update() {
-  std::optional<std::vector<RelayService>> wanted;
-  {
-    std::lock_guard lock(mutex_);
-    if (stopping_) return false;
-    wanted = std::exchange(wanted_, std::nullopt);
+  std::lock_guard lock(mutex_);
+  if (stopping_) return false;
+  if (!is_new_) return true;
+  std::map<std::string, Registration> next;
+  for (const RelayService& service : wanted_)
+    next[service.name()].service = service;
+  for (auto& [name, registration] : registrations_) {
+    const auto same = next.find(name);
+    if (same == next.end()) {
+      close(registration);
+    } else {
+      same->second.events = registration.events;
+      same->second.failed = registration.failed;
+    }
   }
-  if (!wanted) return true;
-  auto before = std::exchange(registrations_, {});
-  for (RelayService& service : *wanted) {
-    const std::string name = service.name();
-    Registration& registration = registrations_[name];
-    if (auto old = before.extract(name)) registration = std::move(old.mapped());
-    registration.service = std::move(service);
-  }
-  for (auto& [name, registration] : before)
-    close(registration);
+  registrations_ = std::move(next);
+  is_new_ = false;
   return true;
 }
 
@@ -106,8 +141,9 @@ void Moves::close(Registration& registration) {
   registration.events = -1;
 }
 
-// Waits for events, or for use(), or until it is time to register again.
-void Moves::wait(bool is_complete) {
+// Waits for events, or for use(), or until it is time to register again. Returns what has
+// events.
+std::vector<Moves::Registration*> Moves::wait(bool is_complete) {
   std::vector<pollfd> polled{{wake_.get(), POLLIN, 0}};
   std::vector<Registration*> of;
   for (auto& [name, registration] : registrations_) {
@@ -115,26 +151,29 @@ void Moves::wait(bool is_complete) {
     polled.push_back({registration.events, POLLIN, 0});
     of.push_back(&registration);
   }
-  if (::poll(polled.data(), polled.size(), is_complete ? -1 : kRetryMs) <= 0) return;
+  // Without the descriptor that wakes it, it looks by itself.
+  const int time = is_complete && wake_ ? -1 : kRetryMs;
+  if (::poll(polled.data(), polled.size(), time) <= 0) return {};
   eventfd_t count = 0;
   (void)::eventfd_read(wake_.get(), &count);
-  for (std::size_t i = 0; i < of.size(); ++i)
-    if (polled[i + 1].revents != 0) handle(*of[i]);
+  std::size_t i = 0;
+  std::erase_if(of, [&](const Registration*) { return polled[++i].revents == 0; });
+  return of;
 }
 
 void Moves::handle(Registration& registration) {
+  const std::string name = registration.service.name();
   sockmi_event event{};
   int got = 0;
-  while ((got = sockmi_event_next(registration.events, &event)) == 1) {
+  while (is_wanted(name) && (got = sockmi_event_next(registration.events, &event)) == 1) {
     if (event.type == SOCKMI_EVENT_IMPORT) {
       import_all(registration.service);
     } else {
       pass_on(registration.service, event);
     }
   }
-  if (got == 0) return;
-  log::warn("moves_interrupted",
-            {{"service", registration.service.name()}, {"error", sockmi_last_error()}});
+  if (got >= 0) return;
+  log::warn("moves_interrupted", {{"service", name}, {"error", sockmi_last_error()}});
   close(registration);
 }
 
@@ -147,13 +186,13 @@ void Moves::import_all(const RelayService& service) {
 
 void Moves::import_all(const RelayService& service, const TlsClient* backend) {
   std::size_t count = 0, errors = 0;
-  for (bool more = true; more && errors < kMaxErrors;) {
+  for (bool more = true; more && errors < kMaxErrors && is_wanted(service.name());) {
     ImportedRelays imported = import_relays(service, backend);
     more = imported.more;
     count += imported.relays.size();
     errors += imported.errors.size();
     for (Relay::Parts& parts : imported.relays)
-      adopt_(service, std::move(parts));
+      attempt("adopt_relay", [&] { adopt_(service, std::move(parts)); });
     for (const Error& error : imported.errors)
       log::warn("relay_not_imported", {{"service", service.name()}, {"error", error}});
   }

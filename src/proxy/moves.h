@@ -3,7 +3,9 @@
 //
 // The library's calls block, so a thread of its own waits for the daemon's events and
 // imports, and another one exports. Without a daemon nothing moves; registering is tried
-// again every second, and the proxy works as always.
+// again every second, and the proxy works as always. No exception leaves the thread.
+//
+// What is not imported when a service is not wanted any more, the daemon sends back.
 #pragma once
 
 #include "proxy/import_relays.h"
@@ -18,7 +20,8 @@ class Moves {
 
   // Borrows the workers. Starts the threads.
   Moves(const RelayExporter::Workers& workers, Adopt adopt);
-  // Ends all registrations, and waits for the calls that are under way.
+  // Ends all registrations, and waits for the calls that are under way: five seconds for
+  // the daemon's answer, or as long as an export may take.
   ~Moves();
 
   // Registers for these services, and for no other ones. From any thread.
@@ -33,9 +36,13 @@ class Moves {
 
   void run();
   bool update();
+  void run_once();
+  void pause();
+  bool has_news();
+  bool is_wanted(const std::string& service);
   void open(Registration& registration);
   void close(Registration& registration);
-  void wait(bool is_complete);
+  std::vector<Registration*> wait(bool is_complete);
   void handle(Registration& registration);
   void import_all(const RelayService& service);
   void import_all(const RelayService& service, const TlsClient* backend);
@@ -46,7 +53,8 @@ class Moves {
   unique_fd wake_;
   std::mutex mutex_;
   bool stopping_ = false;
-  std::optional<std::vector<RelayService>> wanted_;    // that run() has not seen yet
+  std::vector<RelayService> wanted_;
+  bool is_new_ = false;                                // run() has not seen `wanted_` yet
   std::map<std::string, Registration> registrations_;  // of the thread alone
   std::thread thread_;
 };

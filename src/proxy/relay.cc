@@ -23,6 +23,11 @@ void wait_for(Kind kind, Interest& interest) {
 
 }  // namespace
 
+Relay::Parts::~Parts() {
+  if (client && state.needs_client()) client->reset_at_close();
+  if (backend && state.needs_backend()) backend->reset_at_close();
+}
+
 // A connection for which there is no memory ends; the others continue.
 Relay::Progress Relay::step() {
   try {
@@ -52,8 +57,7 @@ Relay::Pass Relay::pass(Direction& direction, Leg from, Leg to) {
 
 Relay::Pass Relay::pass_once(Direction& direction, Leg from, Leg to) {
   if (direction.ended()) return Pass::Over;
-  if (!direction.left().empty())
-    if (const Pass flushed = flush(direction, to); flushed != Pass::More) return flushed;
+  if (const Pass flushed = flush(direction, to); flushed != Pass::More) return flushed;
   if (direction.end == End::Ending) return pass_end(direction, to);
 
   const auto buffer = shared_buffer();
@@ -79,7 +83,8 @@ Relay::Pass Relay::pass_once(Direction& direction, Leg from, Leg to) {
   return out.kind == Kind::Done ? Pass::More : Pass::Waits;
 }
 
-// Returns More when nothing is pending any more.
+// Returns More when nothing is pending any more, nor in the stream: after an import its
+// TLS may have the rest of a record that no later call would send.
 Relay::Pass Relay::flush(Direction& direction, Leg to) {
   while (!direction.left().empty()) {
     const Outcome out = to.stream.write(direction.left());
@@ -90,9 +95,12 @@ Relay::Pass Relay::flush(Direction& direction, Leg to) {
     direction.bytes += out.bytes;
     activity_ += out.bytes;
   }
-  direction.pending = {};
+  if (!direction.pending.empty()) direction.pending = {};
   direction.taken = 0;
-  return Pass::More;
+  const Outcome out = to.stream.flush();
+  if (out.kind == Kind::Failed) return after_write_failed(direction, to.stream);
+  wait_for(out.kind, to.interest);
+  return out.kind == Kind::Done ? Pass::More : Pass::Waits;
 }
 
 Relay::Pass Relay::pass_end(Direction& direction, Leg to) {
@@ -117,8 +125,6 @@ Relay::Pass Relay::after_write_failed(Direction& direction, Stream& to) {
 
 Relay::Progress Relay::fail_with(Error error) {
   error_ = std::move(error);
-  parts_.client->reset_at_close();
-  parts_.backend->reset_at_close();
   return Progress::Failed;
 }
 

@@ -30,10 +30,23 @@ class Relay {
     Waiting,   // for what client_interest() and backend_interest() say
     More,      // the step was long enough: others are served first
     Finished,  // both directions have ended; error() says how a write has failed, if one has
-    Failed,    // see error(); both sockets end with a reset
+    Failed,    // see error(); the sockets end with a reset when the relay is destroyed
   };
 
+  // What a relay consists of. If it is destroyed with its legs, those that are still
+  // needed end with a reset, so that no peer takes a part of the data for the whole. A
+  // leg that has ended in both directions just closes: the kernel still sends what its
+  // socket has.
   struct Parts {
+    Parts() = default;
+    Parts(RelayState whole, std::unique_ptr<Stream> to_client, std::unique_ptr<Stream> to_backend)
+        : state(std::move(whole)),
+          client(std::move(to_client)),
+          backend(std::move(to_backend)) {}
+    Parts(Parts&&) noexcept = default;
+    Parts& operator=(Parts&&) = delete;
+    ~Parts();
+
     RelayState state;
     std::unique_ptr<Stream> client, backend;
   };

@@ -2,7 +2,9 @@
 
 #include <sockmi/sockmi.h>
 
-#include "base/log.h"
+#include <algorithm>
+
+#include "proxy/attempt.h"
 
 namespace sockmi::proxy {
 namespace {
@@ -24,12 +26,21 @@ RelayExporter::RelayExporter(const Workers& workers)
       thread_([this] { run(); }) {}
 
 RelayExporter::~RelayExporter() {
+  begin_stop();
+  thread_.join();
+}
+
+void RelayExporter::begin_stop() {
   {
     std::lock_guard lock(shared_->mutex);
     shared_->stopping = true;
   }
   shared_->changed.notify_all();
-  thread_.join();
+}
+
+bool RelayExporter::is_stopping() {
+  std::lock_guard lock(shared_->mutex);
+  return shared_->stopping;
 }
 
 bool RelayExporter::add(ExportOrder order) {
@@ -46,7 +57,7 @@ void RelayExporter::run() {
     return shared_->stopping || !orders_.empty();
   };
   while (!shared_->stopping) {
-    if (unknown_.empty()) {
+    if (held_.empty()) {
       shared_->changed.wait(lock, awake);
     } else {
       shared_->changed.wait_for(lock, kLookAgain, awake);
@@ -57,29 +68,43 @@ void RelayExporter::run() {
       orders_.pop_front();
     }
     lock.unlock();
-    settle_unknown();
-    if (order) execute(*order);
+    attempt("settle_relays", [&] { settle_held(); });
+    if (order) attempt("export_relays", [&] { execute(*order); });
     lock.lock();
   }
 }
 
 // Has something done in a worker, which calls what `begin` gets when it is done. Returns
-// nothing if the proxy stops.
+// nothing if the proxy stops, or if the worker has failed.
 template <class Value, class Begin>
 std::optional<Value> RelayExporter::wait_for(Begin begin) {
-  const auto value = std::make_shared<std::optional<Value>>();
-  begin([value, shared = shared_](Value made) {
+  struct Made {
+    std::optional<Value> value;
+    bool is_over = false;  // what would set the value is gone
+  };
+  const auto made = std::make_shared<Made>();
+  std::shared_ptr<void> last(nullptr, [made, shared = shared_](void*) {
     std::lock_guard lock(shared->mutex);
-    value->emplace(std::move(made));
+    made->is_over = true;
+    shared->changed.notify_all();
+  });
+  begin([made, last = std::move(last), shared = shared_](Value value) {
+    std::lock_guard lock(shared->mutex);
+    made->value.emplace(std::move(value));
     shared->changed.notify_all();
   });
   std::unique_lock lock(shared_->mutex);
-  shared_->changed.wait(lock, [&] { return shared_->stopping || value->has_value(); });
-  return std::move(*value);
+  shared_->changed.wait(lock, [&] { return shared_->stopping || made->value || made->is_over; });
+  return std::move(made->value);
 }
 
 void RelayExporter::execute(const ExportOrder& order) {
   Tally tally;
+  attempt("export_relays", [&] { export_all(order, tally); });
+  if (!is_stopping()) answer(order, tally);
+}
+
+void RelayExporter::export_all(const ExportOrder& order, Tally& tally) {
   const auto deadline = Clock::now() + kOpeningTime;
   for (const auto& worker : workers_) {
     const auto found = wait_for<Worker::Found>(
@@ -97,6 +122,9 @@ void RelayExporter::execute(const ExportOrder& order) {
                   tally);
     }
   }
+}
+
+void RelayExporter::answer(const ExportOrder& order, const Tally& tally) {
   const auto& service = order.target.service;
   if (tally.moved > 0) log::info("relays_exported", {{"service", service}, {"count", tally.moved}});
   for (const auto& [code, found] : tally.errors) {
@@ -110,39 +138,45 @@ void RelayExporter::execute(const ExportOrder& order) {
 
 void RelayExporter::export_from(Worker& worker, const Worker::Relays& relays,
                                 const ExportTarget& target, Tally& tally) {
+  // From here on nothing throws until all that was taken is held.
+  held_.reserve(held_.size() + relays.size());
+  const auto batch = std::make_shared<std::vector<StoppedRelay>>();
   auto taken = wait_for<std::vector<StoppedRelay>>(
       [&](auto done) { worker.take_relays(relays, std::move(done)); });
   if (!taken) return;
-  const ExportResult result = export_relays(*taken, target);
+  batch->swap(*taken);
+  const std::size_t first = held_.size();
+  for (StoppedRelay& relay : *batch)
+    held_.push_back({&worker, {batch, &relay}});
+  tally.stayed += batch->size();  // until it has moved
+
+  const ExportResult result = export_relays(*batch, target);
+  const auto moved = static_cast<std::size_t>(std::ranges::count(result.fates, Fate::Moved));
+  tally.moved += moved;
+  tally.stayed -= moved;
+  auto fate = result.fates.begin();
+  const auto left = std::remove_if(held_.begin() + static_cast<std::ptrdiff_t>(first), held_.end(),
+                                   [&](const Held& held) { return settle(held, *fate++); });
+  held_.erase(left, held_.end());
   for (const auto& [code, found] : result.errors) {
     auto& [count, reason] = tally.errors[code];
     if (count == 0) reason = found.second;
     count += found.first;
   }
-  for (std::size_t i = 0; i < taken->size(); ++i) {
-    StoppedRelay& relay = (*taken)[i];
-    switch (result.fates[i]) {
-      case Fate::Moved: ++tally.moved; break;
-      case Fate::Stays:
-        ++tally.stayed;
-        worker.resume(std::move(relay));
-        break;
-      case Fate::Unknown:
-        ++tally.stayed;
-        unknown_.push_back({&worker, std::move(relay)});
-        break;
-    }
-  }
 }
 
-void RelayExporter::settle_unknown() {
-  std::vector<Unknown> still;
-  for (Unknown& each : std::exchange(unknown_, {})) {
-    const Fate fate = fate_of(each.relay);
-    if (fate == Fate::Unknown) still.push_back(std::move(each));
-    if (fate == Fate::Stays) each.worker->resume(std::move(each.relay));
+// Does what the fate means for a relay. Returns false if the relay has to be held on.
+bool RelayExporter::settle(const Held& held, Fate fate) {
+  switch (fate) {
+    case Fate::Unknown: return false;
+    case Fate::Stays: return attempt("resume_relay", [&] { held.worker->resume(held.relay); });
+    case Fate::Moved: const StoppedRelay gone(std::move(*held.relay)); return true;
   }
-  unknown_ = std::move(still);
+  return false;
+}
+
+void RelayExporter::settle_held() {
+  std::erase_if(held_, [](const Held& held) { return settle(held, fate_of(*held.relay)); });
 }
 
 }  // namespace sockmi::proxy

@@ -3,8 +3,8 @@
 //
 // A relay is stopped by its worker, is tried once, and goes back to its worker if it
 // stays. It remains one of the worker's connections all the time. One whose connections
-// are still frozen after the call, because nobody knows the outcome, is kept until they
-// are not.
+// are still frozen after the call, because nobody knows the outcome, is held until they
+// are not. No exception leaves the thread: what it held then is settled in the same way.
 #pragma once
 
 #include <condition_variable>
@@ -31,6 +31,8 @@ class RelayExporter {
   explicit RelayExporter(const Workers& workers);
   // Waits for the call that is under way. The workers must still be there.
   ~RelayExporter();
+  // Executes no further order. Does not wait.
+  void begin_stop();
 
   // From any thread. Returns false if too many orders wait.
   bool add(ExportOrder order);
@@ -46,23 +48,27 @@ class RelayExporter {
     std::size_t moved = 0, stayed = 0;
     std::map<int, std::pair<std::size_t, std::string>> errors;
   };
-  struct Unknown {
+  struct Held {
     Worker* worker;
-    StoppedRelay relay;
+    std::shared_ptr<StoppedRelay> relay;
   };
 
   void run();
+  bool is_stopping();
   void execute(const ExportOrder& order);
+  void answer(const ExportOrder& order, const Tally& tally);
+  void export_all(const ExportOrder& order, Tally& tally);
   void export_from(Worker& worker, const Worker::Relays& relays, const ExportTarget& target,
                    Tally& tally);
-  void settle_unknown();
+  void settle_held();
+  static bool settle(const Held& held, Fate fate);
   template <class Value, class Begin>
   std::optional<Value> wait_for(Begin begin);
 
   const Workers& workers_;
   std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
   std::deque<ExportOrder> orders_;
-  std::vector<Unknown> unknown_;  // of the thread alone
+  std::vector<Held> held_;  // of the thread alone
   std::thread thread_;
 };
 

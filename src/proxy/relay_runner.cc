@@ -7,18 +7,13 @@ namespace sockmi::proxy {
 namespace asio = boost::asio;
 using std::chrono::milliseconds;
 
-StoppedRelay::~StoppedRelay() {
-  if (parts.client) parts.client->reset_at_close();
-  if (parts.backend) parts.backend->reset_at_close();
-}
-
 RelayRunner::RelayRunner(const asio::any_io_executor& executor, StoppedRelay relay)
-    : relay_(std::move(relay.parts)),
+    : on_end_(std::move(relay.on_end)),
+      relay_(std::move(relay.parts)),
       client_{{executor, relay_.client().fd()}},
       backend_{{executor, relay_.backend().fd()}},
       timer_(executor),
-      idle_timeout_(relay.idle_timeout),
-      on_end_(std::move(relay.on_end)) {
+      idle_timeout_(relay.idle_timeout) {
   // A connection that came from elsewhere has a part of its idle time left.
   const auto left = relay_.state().idle_left;
   active_ = Clock::now() - (left > milliseconds(0) && left < idle_timeout_ ? idle_timeout_ - left
@@ -79,10 +74,7 @@ void RelayRunner::watch_idle() {
 }
 
 void RelayRunner::abort(std::string_view reason) {
-  if (stopped_) return;
-  relay_.client().reset_at_close();
-  relay_.backend().reset_at_close();
-  end(reason);
+  if (!stopped_) end(reason);
 }
 
 void RelayRunner::end(std::string_view error) {

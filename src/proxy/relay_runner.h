@@ -25,8 +25,7 @@ class RelayRunner;
 using OnRelayEnd = std::move_only_function<void(const RelayRunner* runner, const RelayState& state,
                                                 std::string_view error)>;
 
-// A relay that nothing runs: what its next runner needs. If it is destroyed with its
-// legs, they end with a reset.
+// A relay that nothing runs: what its next runner needs.
 struct StoppedRelay {
   StoppedRelay(Relay::Parts relay_parts, std::chrono::milliseconds timeout,
                OnRelayEnd at_end = nullptr)
@@ -35,7 +34,6 @@ struct StoppedRelay {
         parts(std::move(relay_parts)) {}
   StoppedRelay(StoppedRelay&&) = default;
   StoppedRelay& operator=(StoppedRelay&&) = delete;
-  ~StoppedRelay();
 
   // Owns what the TLS of the legs uses, so that the legs end before it.
   OnRelayEnd on_end;
@@ -55,7 +53,7 @@ class RelayRunner : public std::enable_shared_from_this<RelayRunner> {
   const RelayState& state() { return relay_.state(); }
   const Stream& client() { return relay_.client(); }
   const Stream& backend() { return relay_.backend(); }
-  // Ends the connection with a reset.
+  // Ends the connection with a reset. A leg that has ended already just closes.
   void abort(std::string_view reason);
 
  private:
@@ -71,13 +69,13 @@ class RelayRunner : public std::enable_shared_from_this<RelayRunner> {
   void end(std::string_view error);
   void cancel_waits();
 
+  OnRelayEnd on_end_;  // destroyed after the relay, as in StoppedRelay
   Relay relay_;
   Waits client_, backend_;
   boost::asio::steady_timer timer_;
   std::chrono::milliseconds idle_timeout_;
   Clock::time_point active_;
   std::uint64_t activity_ = 0;
-  OnRelayEnd on_end_;
   bool stopped_ = false;
 };
 

@@ -161,8 +161,8 @@ void Server::take(Accepted accepted) {
 void Server::adopt(const RelayService& service, Relay::Parts parts) {
   StoppedRelay relay(std::move(parts), service.service->config.idle_timeout);
   ImportedRelay imported{service.listener, service.service, std::move(relay)};
-  least_busy().add([this, imported = std::move(imported)](Worker& worker) mutable {
-    continue_imported(worker, std::move(imported), access_log_);
+  least_busy().add([this, imported = std::move(imported)](Worker& worker, Counted counted) mutable {
+    continue_imported(worker, std::move(imported), std::move(counted), access_log_);
   });
 }
 

@@ -41,6 +41,8 @@ class Stream {
   virtual Outcome read(std::span<std::uint8_t> into) = 0;
   // After WantsRead or WantsWrite the next call has the same bytes, and perhaps more.
   virtual Outcome write(ByteView bytes) = 0;
+  // Sends what the stream itself still has to send when it has taken all bytes.
+  virtual Outcome flush() { return {}; }
   // Tells the peer that nothing follows; with `truncated`, in a way that the peer does
   // not take for the end of the data, if there is one.
   virtual Outcome end_output(bool truncated) = 0;

@@ -103,6 +103,15 @@ Outcome TlsStream::write(ByteView bytes) {
   return {Kind::Done, written};
 }
 
+Outcome TlsStream::flush() {
+  BIO* bio = SSL_get_wbio(ssl_.get());
+  if (BIO_wpending(bio) == 0) return {};
+  errno = 0;
+  (void)BIO_flush(bio);  // says nothing of an error
+  if (BIO_wpending(bio) == 0) return {};
+  return after_errno("cannot send by TLS", Kind::WantsWrite);
+}
+
 Outcome TlsStream::end_output(bool truncated) {
   if (!truncated && !notified_) {
     ERR_clear_error();

@@ -30,6 +30,8 @@ class TlsStream : public Stream {
   Outcome handshake();
   Outcome read(std::span<std::uint8_t> into) override;
   Outcome write(ByteView bytes) override;
+  // After an import the SSL may have the rest of a record that the exporter began.
+  Outcome flush() override;
   Outcome end_output(bool truncated) override;
 
   SSL* ssl() override { return ssl_.get(); }

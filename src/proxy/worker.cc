@@ -15,6 +15,16 @@ constexpr std::string_view kStops = "the proxy stops";
 
 }  // namespace
 
+Counted::Counted(Worker& worker) : worker_(&worker) {
+  ++worker.count_;
+}
+
+Counted::~Counted() {
+  if (!worker_) return;
+  --worker_->count_;
+  worker_->on_end_();
+}
+
 Worker::Worker(Serve serve, std::function<void()> on_end)
     : serve_(serve),
       on_end_(std::move(on_end)),
@@ -46,20 +56,21 @@ void Worker::stop() {
 }
 
 void Worker::add(Accepted accepted) {
-  ++count_;
-  asio::post(io_, [this, accepted = std::move(accepted)]() mutable {
-    spawn(io_, "serve_connection", serve_(*this, std::move(accepted)), OnException::EndTask);
+  asio::post(io_, [this, counted = Counted(*this), accepted = std::move(accepted)]() mutable {
+    spawn(io_, "serve_connection", serve_(*this, std::move(accepted), std::move(counted)),
+          OnException::EndTask);
   });
 }
 
-void Worker::add(std::move_only_function<void(Worker&)> begin) {
-  ++count_;
-  asio::post(io_, [this, begin = std::move(begin)]() mutable { begin(*this); });
+void Worker::add(std::move_only_function<void(Worker&, Counted)> begin) {
+  asio::post(io_, [this, counted = Counted(*this), begin = std::move(begin)]() mutable {
+    begin(*this, std::move(counted));
+  });
 }
 
-void Worker::resume(StoppedRelay relay) {
-  asio::post(io_, [this, relay = std::move(relay)]() mutable {
-    run(std::make_shared<RelayRunner>(io_.get_executor(), std::move(relay)));
+void Worker::resume(std::shared_ptr<StoppedRelay> relay) {
+  asio::post(io_, [this, relay = std::move(relay)] {
+    run(std::make_shared<RelayRunner>(io_.get_executor(), std::move(*relay)));
   });
 }
 
@@ -106,6 +117,7 @@ asio::awaitable<void> Worker::search(RelaySelection wanted, Clock::time_point de
 void Worker::take_relays(Relays relays, std::function<void(std::vector<StoppedRelay>)> done) {
   asio::post(io_, [this, relays = std::move(relays), done = std::move(done)] {
     std::vector<StoppedRelay> taken;
+    taken.reserve(relays.size());  // nothing throws once one has stopped
     for (const auto& runner : relays) {
       const auto alive = runner.lock();
       if (!alive || alive->has_stopped()) continue;
@@ -130,11 +142,6 @@ void Worker::run(std::shared_ptr<RelayRunner> runner) {
   if (aborted_) return runner->abort(kStops);
   runners_[runner.get()] = runner;
   runner->start();
-}
-
-void Worker::ended() {
-  --count_;
-  on_end_();
 }
 
 }  // namespace sockmi::proxy

@@ -30,6 +30,20 @@ class ListenerSlot {
   std::shared_ptr<ConnectionLimit> limit_;
 };
 
+class Worker;
+
+// Counts a connection as one of its worker, until its end.
+class Counted {
+ public:
+  explicit Counted(Worker& worker);
+  Counted(Counted&& other) noexcept : worker_(std::exchange(other.worker_, nullptr)) {}
+  Counted& operator=(Counted&&) = delete;
+  ~Counted();
+
+ private:
+  Worker* worker_;
+};
+
 // A connection that a listener has accepted.
 struct Accepted {
   unique_fd socket;
@@ -41,7 +55,7 @@ struct Accepted {
 class Worker {
  public:
   // Serves a connection that the worker got.
-  using Serve = boost::asio::awaitable<void> (*)(Worker&, Accepted);
+  using Serve = boost::asio::awaitable<void> (*)(Worker&, Accepted, Counted);
 
   // `on_end` is called in the worker's thread after the end of each connection.
   Worker(Serve serve, std::function<void()> on_end);
@@ -57,9 +71,10 @@ class Worker {
   // Takes a connection. From any thread.
   void add(Accepted accepted);
   // Takes a connection that `begin` will run, in the worker's thread. From any thread.
-  void add(std::move_only_function<void(Worker&)> begin);
-  // Continues a relay of this worker. From any thread.
-  void resume(StoppedRelay relay);
+  void add(std::move_only_function<void(Worker&, Counted)> begin);
+  // Continues a relay of this worker. From any thread. If it throws, the relay is as
+  // before.
+  void resume(std::shared_ptr<StoppedRelay> relay);
 
   using Relays = std::vector<std::weak_ptr<RelayRunner>>;
   struct Found {
@@ -68,7 +83,8 @@ class Worker {
   };
   // Finds relays. Before that, unless only one is wanted, waits until the connections
   // which the listener has accepted are relays, or until the deadline. One search at a
-  // time. From any thread; `done` is called in the worker's.
+  // time. From any thread; `done` is called in the worker's, or destroyed without a call
+  // if there is no memory.
   void find_relays(RelaySelection wanted, Clock::time_point deadline,
                    std::function<void(Found)> done);
   // Stops those relays that have not ended. From any thread; `done` as above.
@@ -84,9 +100,9 @@ class Worker {
   void forget(const RelayRunner* runner) { runners_.erase(runner); }
   // A connection is on its way to become a relay as long as what is returned lives.
   std::shared_ptr<void> begin_opening(std::string listener);
-  void ended();
 
  private:
+  friend class Counted;
   boost::asio::awaitable<void> search(RelaySelection wanted, Clock::time_point deadline,
                                       std::function<void(Found)> done);
 

@@ -100,6 +100,26 @@ def test_connections_spread_over_the_backends(lab):
             client.close()
 
 
+def await_reset(lab, proxy, client):
+    """An RST is sent once, and not again if a busy machine loses it: then the next segment brings
+    one. But a proxy whose backend's socket has got it has to pass it without that."""
+    client.settimeout(10)
+    with pytest.raises(ConnectionResetError):
+        try:
+            receive_all(client)
+        except TimeoutError:
+            hosts = (lab.hostA, lab.hostB, lab.hostC)
+            sockets = "\n".join(host.run("ss", "-taneoi") for host in hosts)
+            alive = lab.hostA.run("ss", "-tnH", "state", "established")
+            backend, peer = f"{lab.hostB.address}:9001", "%s:%d" % client.getsockname()
+            expect(
+                backend in alive or peer not in alive,
+                f"the reset did not pass:\n{proxy.tail()}\n{sockets}",
+            )
+            client.sendall(b"?")
+            receive_all(client)
+
+
 def test_a_backend_that_dies_resets_its_clients_only(lab):
     with on_b(lab, named(b"one"), 9001) as one, on_b(lab, named(b"two"), 9002) as two:
         proxy = start(lab, {"one": at(one), "two": at(two)})
@@ -108,12 +128,7 @@ def test_a_backend_that_dies_resets_its_clients_only(lab):
             client = through(lab, lab.hostC)
             clients[receive_exactly(client, 3)] = client
         one.die()
-        try:
-            with pytest.raises(ConnectionResetError):
-                receive_all(clients[b"one"])
-        except TimeoutError:
-            sockets = [host.run("ss", "-taneoi") for host in (lab.hostA, lab.hostB, lab.hostC)]
-            pytest.fail("\n".join(["the reset did not pass:", proxy.tail(), *sockets]))
+        await_reset(lab, proxy, clients[b"one"])
         clients[b"two"].sendall(b"more")
         expect(receive_exactly(clients[b"two"], 4) == b"more", "the other connection")
         expect(ask(lab) == b"two", "a new connection")

@@ -3,8 +3,10 @@ dead proxy or daemon had return or wait."""
 import contextlib
 import signal
 
+import pytest
+
 import observe
-from byte_services import TIMEOUT, Service, connect, echo, receive_exactly
+from byte_services import TIMEOUT, Service, connect, echo, receive_all, receive_exactly
 from cases import cases
 from process import expect, state, wait_until
 from proxy import PORT, at, configure, start, through, through_tls
@@ -182,6 +184,30 @@ def test_a_restarted_proxy_takes_relays_back(lab):
         start_proxy(lab, lab.hostA, backend)
         move(lab, lab.hostB, lab.hostA)
         echoes(client)
+
+
+@cases("idle", "registering")
+def test_a_proxy_stops_while_the_daemon_hangs(lab, moment):
+    """It waits five seconds at most for an answer, also if it has more than one to wait for."""
+    with backend_for(lab, host=lab.hostB) as backend:
+        options = {"moves": {"enabled": True}, "top": {"stop_ms": 100}}
+        proxy = start_host(lab, lab.hostA, backend, top={"stop_ms": 100})
+        with through(lab, lab.hostC) as client:
+            echoes(client)
+            lab.hostA.daemon.pause()
+            if moment == "registering":
+                more = {
+                    f"listener__more{i}": {"listen": [f"127.0.0.1:{9000 + i}"], "service": "app"}
+                    for i in range(4)
+                }
+                configure(lab, {"one": at(backend)}, **options, **more)
+                proxy.signal(signal.SIGHUP)
+                proxy.wait_line("event=configuration_reloaded")
+            proxy.signal(signal.SIGTERM)
+            expect(proxy.wait(timeout=12) == 0, proxy.tail())
+            with pytest.raises(ConnectionResetError):
+                receive_all(client)
+        lab.hostA.daemon.resume()
 
 
 def test_a_reload_changes_what_moves(lab):

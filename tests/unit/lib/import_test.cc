@@ -15,6 +15,7 @@
 
 #include "base/token.h"
 #include "base/unique_fd.h"
+#include "unit/daemon_http.h"
 #include "unit/daemon_socket.h"
 #include "wire/control_generated.h"
 #include "wire/flatbuffer.h"
@@ -90,48 +91,9 @@ class Daemon {
     if (thread_.joinable()) thread_.join();
   }
 
-  // Returns nothing if the client has closed.
-  static std::optional<std::string> read_body(int fd) {
-    std::string text;
-    for (char piece[4096];;) {
-      if (const auto end = text.find("\r\n\r\n"); end != text.npos) {
-        const std::size_t size = std::stoul(text.substr(text.find("Content-Length: ") + 16));
-        if (text.size() >= end + 4 + size) return text.substr(end + 4);
-      }
-      const ssize_t got = ::recv(fd, piece, sizeof piece, 0);
-      if (got <= 0) return std::nullopt;
-      text.append(piece, static_cast<std::size_t>(got));
-    }
-  }
-
-  static void answer(int fd, int status, std::string body,
-                     const std::vector<unique_fd>& descriptors) {
-    body.insert(0, "HTTP/1.1 " + std::to_string(status) +
-                       " x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n");
-    std::vector<int> numbers;
-    for (const auto& each : descriptors)
-      numbers.push_back(each.get());
-    const std::size_t size = numbers.size() * sizeof(int);
-    std::vector<char> control(size == 0 ? 0 : CMSG_SPACE(size));
-    iovec part{body.data(), body.size()};
-    msghdr message{.msg_name = nullptr,
-                   .msg_namelen = 0,
-                   .msg_iov = &part,
-                   .msg_iovlen = 1,
-                   .msg_control = control.data(),
-                   .msg_controllen = control.size(),
-                   .msg_flags = 0};
-    if (size > 0) {
-      cmsghdr* header = CMSG_FIRSTHDR(&message);
-      *header = {.cmsg_len = CMSG_LEN(size), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-      std::memcpy(CMSG_DATA(header), numbers.data(), size);
-    }
-    EXPECT_EQ(::sendmsg(fd, &message, MSG_NOSIGNAL), static_cast<ssize_t>(body.size()));
-  }
-
   void serve(const std::vector<Endpoint>& endpoints, End end) {
     const unique_fd client = socket_.accept();
-    (void)read_body(client.get());
+    (void)test::read_request(client.get());
     wire::WipingBuilder builder;
     std::vector<flatbuffers::Offset<wire::Delivered>> delivered;
     for (const auto& [request, tls, payload, group] : endpoints) {
@@ -143,11 +105,11 @@ class Daemon {
     }
     builder.Finish(wire::CreateImportResponseDirect(builder, &delivered));
     const Secret body = builder.take();
-    answer(client.get(), 200, {body.begin(), body.end()}, theirs_);
+    EXPECT_TRUE(test::answer(client.get(), 200, {body.begin(), body.end()}, theirs_));
     theirs_.clear();
-    const auto text = read_body(client.get());
-    if (!text) return;
-    const Secret aligned(text->begin(), text->end());
+    const auto taken = test::read_request(client.get());
+    if (!taken) return;
+    const Secret aligned(taken->body.begin(), taken->body.end());
     const auto said = wire::read<wire::TakenRequest>(aligned);
     ASSERT_TRUE(said);
     const ByteView ids = wire::view((*said)->ids());
@@ -157,9 +119,9 @@ class Daemon {
       for (const auto* each : *(*said)->failed())
         failed_ += static_cast<char>(each->id()->Get(0)), error_ = each->error();
     if (end == End::is_silent)
-      (void)read_body(client.get());  // the client gives up
+      (void)test::read_request(client.get());  // the client gives up
     else if (end != End::dies)
-      answer(client.get(), end == End::refuses ? 400 : 200, "{}", {});
+      EXPECT_TRUE(test::answer(client.get(), end == End::refuses ? 400 : 200, "{}"));
   }
 
   const test::DaemonSocket socket_;

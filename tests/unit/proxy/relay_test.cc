@@ -1,13 +1,11 @@
 // The relay between two socket pairs: client <-> relay <-> backend.
 #include "proxy/relay.h"
 
-#include <poll.h>
-#include <sys/socket.h>
-
 #include <gtest/gtest.h>
+#include <sockmi/appsockmi.h>
 
-#include "proxy/sockets.h"
 #include "proxy/tls_stream.h"
+#include "unit/proxy/socket_pairs.h"
 #include "unit/self_signed.h"
 
 namespace sockmi::proxy {
@@ -15,28 +13,9 @@ namespace {
 
 using Progress = Relay::Progress;
 
-struct Pair {
-  unique_fd ours, peer;
-};
-
-Pair unix_pair() {
-  int fds[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) std::abort();
-  return {unique_fd(fds[0]), unique_fd(fds[1])};
-}
-
-// Over TCP, where a reset is different from an end.
-Pair tcp_pair() {
-  SocketAddress any = *SocketAddress::parse("127.0.0.1:1");
-  any.port = 0;
-  const auto listener = *open_listener(StreamAddress{any, ""}, true, 1);
-  Pair pair;
-  pair.peer = *begin_connect(StreamAddress{local_address(listener.get()), ""});
-  pollfd ready{listener.get(), POLLIN, 0};
-  ::poll(&ready, 1, 10'000);
-  pair.ours = *accept_from(listener.get());
-  return pair;
-}
+using test::Pair;
+using test::tcp_pair;
+using test::unix_pair;
 
 class RelayTest : public testing::Test {
  protected:
@@ -59,12 +38,7 @@ class RelayTest : public testing::Test {
     return progress;
   }
 
-  static std::string receive(const unique_fd& fd) {
-    std::string all(1 << 22, '\0');
-    const auto count = ::recv(fd.get(), all.data(), all.size(), 0);
-    if (count < 0) return errno == EAGAIN ? "nothing" : "reset";
-    return count == 0 ? "end" : all.substr(0, static_cast<std::size_t>(count));
-  }
+  static std::string receive(const unique_fd& fd) { return test::receive(fd); }
   static void send(const unique_fd& fd, std::string_view bytes) {
     ASSERT_EQ(::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(bytes.size()));
@@ -253,31 +227,46 @@ TEST_F(RelayTest, AnswerArrivesFromABackendThatTakesNothingMore) {
   EXPECT_EQ(receive(client_), "too large");
 }
 
+// A leg with TLS, as the server, whose handshake is over, and the SSL of its peer.
+struct TlsLeg {
+  std::unique_ptr<TlsStream> stream;
+  SslPointer peer;
+};
+
+SslContext tls_context() {
+  SslContext context(SSL_CTX_new(TLS_method()));
+  SSL_CTX_set_mode(context.get(),
+                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  test::give_certificate(context.get());
+  return context;
+}
+
+TlsLeg shake_hands(const SslContext& context, unique_fd ours, int peer) {
+  SslPointer server(SSL_new(context.get()));
+  SSL_set_accept_state(server.get());
+  TlsLeg leg{std::move(*TlsStream::open(std::move(ours), std::move(server))),
+             SslPointer(SSL_new(context.get()))};
+  SSL_set_connect_state(leg.peer.get());
+  SSL_set_fd(leg.peer.get(), peer);
+  for (int i = 0; i < 20; ++i) {
+    SSL_do_handshake(leg.peer.get());
+    leg.stream->handshake();
+  }
+  EXPECT_TRUE(SSL_is_init_finished(leg.stream->ssl()));
+  return leg;
+}
+
 // The rest of a record of which the peer has taken a part is sent by the next read, which
 // says nothing of how that fails.
 TEST_F(RelayTest, ResetOfATlsLegThatIsBeingWrittenPassesAsReset) {
   Pair client = tcp_pair();
-  const SslContext context(SSL_CTX_new(TLS_method()));
-  SSL_CTX_set_mode(context.get(),
-                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  test::give_certificate(context.get());
-  SslPointer server(SSL_new(context.get()));
-  SSL_set_accept_state(server.get());
-  auto tls = TlsStream::open(std::move(client.ours), std::move(server));
-  ASSERT_TRUE(tls) << tls.error().reason;
-  const SslPointer peer(SSL_new(context.get()));
-  SSL_set_connect_state(peer.get());
-  SSL_set_fd(peer.get(), client.peer.get());
-  for (int i = 0; i < 20; ++i) {
-    SSL_do_handshake(peer.get());
-    (*tls)->handshake();
-  }
-  ASSERT_TRUE(SSL_is_init_finished((*tls)->ssl()));
+  const SslContext context = tls_context();
+  TlsLeg tls = shake_hands(context, std::move(client.ours), client.peer.get());
   Pair backend = tcp_pair();
   client_ = std::move(client.peer);
   backend_ = std::move(backend.peer);
   Relay::Parts parts;
-  parts.client = std::move(*tls);
+  parts.client = std::move(tls.stream);
   parts.backend = std::make_unique<PlainStream>(std::move(backend.ours));
   relay_ = std::make_unique<Relay>(std::move(parts));
   const std::string block(65'536, 'x');
@@ -293,6 +282,61 @@ TEST_F(RelayTest, ResetOfATlsLegThatIsBeingWrittenPassesAsReset) {
   relay_.reset();
 
   EXPECT_EQ(receive(backend_), "reset");
+}
+
+// A write that was under way at the exporter has taken all that was pending, and the
+// client's leg is not read any more. The importer sends the rest of the record.
+TEST_F(RelayTest, TheRestOfARecordThatTheExporterBeganIsSent) {
+  ASSERT_EQ(sockmi_enable(nullptr), 0) << sockmi_last_error();
+  Pair client = tcp_pair(), backend = tcp_pair();
+  client_ = std::move(client.peer);
+  backend_ = std::move(backend.peer);
+  const SslContext context = tls_context();
+  const int fd = client.ours.get();
+  const TlsLeg tls = shake_hands(context, std::move(client.ours), client_.get());
+  const Bytes block(16'384, 'x');
+  std::size_t sent = 0;
+  // The kernel takes more when it has passed on what it had: until it takes nothing.
+  for (int blocked = 0; blocked < 1000; ++blocked) {
+    const Outcome out = tls.stream->write(block);
+    if (out.kind == Outcome::Kind::Done) blocked = 0;
+    sent += out.bytes;
+  }
+  void* image = nullptr;
+  const int size = save_ssl(&image, tls.stream->ssl(), SOCKMI_SERVER_ESTABLISHED);
+  ASSERT_GT(size, 0) << sockmi_last_error();
+  SslPointer loaded(SSL_new(context.get()));
+  SSL_set_accept_state(loaded.get());
+  ASSERT_EQ(
+      load_ssl(image, static_cast<std::size_t>(size), loaded.get(), SOCKMI_SERVER_ESTABLISHED), 0)
+      << sockmi_last_error();
+  sockmi_image_free(image, static_cast<std::size_t>(size));
+  unique_fd moved(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  ASSERT_EQ(sockmi_set_fd(loaded.get(), moved.get()), 0) << sockmi_last_error();
+  const std::size_t taken = sockmi_write_taken(loaded.get());
+  ASSERT_GT(taken, 0u);
+  sent += taken;
+  Relay::Parts parts;
+  parts.state.to_backend.end = End::Closed;
+  parts.state.to_client.pending = Bytes(taken, 'x');
+  parts.state.to_client.taken = taken;
+  parts.client = TlsStream::adopt(std::move(moved), std::move(loaded));
+  parts.backend = std::make_unique<PlainStream>(std::move(backend.ours));
+  relay_ = std::make_unique<Relay>(std::move(parts));
+
+  EXPECT_EQ(settle(), Progress::Waiting);
+  EXPECT_TRUE(relay_->client_interest().write);
+  EXPECT_FALSE(relay_->backend_interest().read);
+  std::size_t received = 0;
+  for (int rounds = 0; received < sent && rounds < 100'000; ++rounds) {
+    std::array<char, 16'384> part;
+    const int got = SSL_read(tls.peer.get(), part.data(), part.size());
+    if (got > 0) received += static_cast<std::size_t>(got);
+    EXPECT_EQ(settle(), Progress::Waiting);
+  }
+
+  EXPECT_EQ(received, sent);
+  EXPECT_TRUE(relay_->backend_interest().read);
 }
 
 class ThrowingStream : public PlainStream {

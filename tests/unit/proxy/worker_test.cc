@@ -10,7 +10,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-asio::awaitable<void> serve_nothing(Worker&, Accepted) {
+asio::awaitable<void> serve_nothing(Worker&, Accepted, Counted) {
   co_return;
 }
 
