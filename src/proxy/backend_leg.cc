@@ -2,17 +2,13 @@
 #include "proxy/backend_leg.h"
 
 #include "base/log.h"
+#include "proxy/connect.h"
 #include "proxy/handshake.h"
-#include "proxy/sockets.h"
 
 namespace sockmi::proxy {
 namespace {
 
 namespace asio = boost::asio;
-using std::chrono::milliseconds;
-
-constexpr milliseconds kConnectAgain{10};
-
 // A socket that has just been connected has room for a header.
 Result<> send_header(int socket, ByteView header) {
   if (header.empty()) return {};
@@ -22,29 +18,10 @@ Result<> send_header(int socket, ByteView header) {
                   : fail(EPIPE, "the header of the PROXY protocol does not fit");
 }
 
-// The queue of a Unix listener: unix(7). No event says when it has room.
-bool queue_is_full(const Result<unique_fd>& begun, const StreamAddress& address) {
-  return !begun && begun.error().code == EAGAIN && address.family() == AF_UNIX;
-}
-
-asio::awaitable<void> wait_for_room() {
-  asio::steady_timer timer(co_await asio::this_coro::executor);
-  timer.expires_after(kConnectAgain);
-  co_await timer.async_wait(asio::use_awaitable);
-}
-
-asio::awaitable<Result<unique_fd>> connect_to(const Backend& backend, const RelayState& state,
-                                              Clock::time_point deadline) {
-  const StreamAddress& address = backend.config.address;
-  auto begun = begin_connect(address);
-  while (queue_is_full(begun, address) && Clock::now() < deadline) {
-    co_await wait_for_room();
-    begun = begin_connect(address);
-  }
-  CO_TRY_LET(socket, std::move(begun));
-  const auto ready = co_await wait_ready(socket.get(), Watched::Descriptor::wait_write, deadline);
-  if (!ready) co_return fail(ETIMEDOUT, "cannot connect to {}: no answer", to_string(address));
-  CO_TRY(finish_connect(socket.get(), address));
+// Returns a connection whose backend has been told who the client is.
+asio::awaitable<Result<unique_fd>> connect_for(const Backend& backend, const RelayState& state,
+                                               Clock::time_point deadline) {
+  CO_TRY_LET(socket, co_await connect_to(backend.config.address, deadline));
   const Bytes header = write_proxy_header(backend.config.proxy_protocol, state.client, state.local);
   CO_TRY(send_header(socket.get(), header));
   co_return std::move(socket);
@@ -65,7 +42,7 @@ asio::awaitable<Result<>> begin_tls(BackendLeg& leg, unique_fd socket, const Tls
 asio::awaitable<Result<>> open_stream(BackendLeg& leg, const ServicePlan& service,
                                       const RelayState& state, const Protocols& protocols) {
   const auto deadline = Clock::now() + service.config.connect_timeout;
-  CO_TRY_LET(socket, co_await connect_to(*leg.slot, state, deadline));
+  CO_TRY_LET(socket, co_await connect_for(*leg.slot, state, deadline));
   if (const auto tls = service.tls.find(leg.slot->name); tls != service.tls.end())
     co_return co_await begin_tls(leg, std::move(socket), *tls->second, protocols, deadline);
   leg.stream = std::make_unique<PlainStream>(std::move(socket));
@@ -76,8 +53,7 @@ asio::awaitable<Result<>> open_stream(BackendLeg& leg, const ServicePlan& servic
 // Whether the error says nothing about the backend: the proxy lacks something, or the
 // client wants a protocol that the backend does not have.
 bool is_not_backends(int code) {
-  return code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM ||
-         code == EADDRNOTAVAIL || code == EPROTONOSUPPORT;
+  return is_own_lack(code) || code == EPROTONOSUPPORT;
 }
 
 void log_backend(Backend& backend, const Result<>& opened) {

@@ -25,6 +25,12 @@ std::uint64_t hash_of(std::string_view name, const IpAddress& client) {
   return hash ^ hash >> 33;
 }
 
+// The lower, the better.
+int rank_of(const Backend& backend) {
+  if (backend.is_down()) return 2;
+  return backend.avoided() ? 1 : 0;
+}
+
 }  // namespace
 
 bool Backend::acquire() {
@@ -43,13 +49,29 @@ bool Backend::avoided() const {
   return until != 0 && now() < until;
 }
 
+bool Backend::note_check(bool good, const CheckConfig& checks) {
+  if (good != is_down()) {
+    contrary_checks_ = 0;
+    return false;
+  }
+  if (++contrary_checks_ < (good ? checks.rise : checks.fall)) return false;
+  contrary_checks_ = 0;
+  down_.store(!good, std::memory_order_relaxed);
+  return true;
+}
+
+void Backend::forget_checks() {
+  contrary_checks_ = 0;
+  down_.store(false, std::memory_order_relaxed);
+}
+
 BackendSlot choose(const Backends& backends, const std::vector<const Backend*>& tried,
                    const IpAddress* client) {
-  std::vector<std::tuple<bool, std::uint64_t, const std::shared_ptr<Backend>*>> candidates;
+  std::vector<std::tuple<int, std::uint64_t, const std::shared_ptr<Backend>*>> candidates;
   for (const auto& backend : backends) {
     if (std::ranges::find(tried, backend.get()) == tried.end()) {
       candidates.emplace_back(
-          backend->avoided(),
+          rank_of(*backend),
           client ? hash_of(backend->name, *client) : std::uint64_t{backend->connections()},
           &backend);
     }

@@ -1,6 +1,7 @@
 // The backends of a service, and which one a client gets: of those that seem to work, the
-// one with the fewest connections, or the one that its address selects. The latter is
-// rendezvous hashing: a backend that comes or goes changes no choice among the others.
+// one with the fewest connections, or the one that its address selects. If none does, one
+// that has failed is tried before those that the health checks have found down. Addresses
+// select by rendezvous hashing: a backend that comes or goes changes no choice among the others.
 //
 // Used by all threads. A backend object lives on over a change of the configuration that
 // does not concern it, so that its count remains right.
@@ -37,12 +38,21 @@ class Backend {
   bool set_failed(bool failed);
   bool avoided() const;
 
+  // Says how a health check has ended. Returns whether the backend is up or down since
+  // then. In one thread only.
+  bool note_check(bool good, const CheckConfig& checks);
+  // It is up, like every backend that is not checked. In the same thread.
+  void forget_checks();
+  bool is_down() const { return down_.load(std::memory_order_relaxed); }
+
   const std::string service, name;
   const BackendConfig config;
 
  private:
   std::atomic<std::uint32_t> connections_{0};
   std::atomic<std::int64_t> failed_until_{0};  // steady clock, ns; 0: works
+  std::atomic<bool> down_{false};
+  unsigned contrary_checks_ = 0;  // in a row, that say the opposite of `down_`
 };
 
 // One connection of a backend's count.

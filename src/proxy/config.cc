@@ -62,6 +62,14 @@ auto certificate(std::string CertificateConfig::*member) {
   };
 }
 
+// Returns a function that finds a field of the health checks.
+template <class Value>
+auto check_field(Value CheckConfig::*member) {
+  return [=](ServiceConfig& config) -> Value& {
+    return config.check.*member;
+  };
+}
+
 // The keys of each table. tools/check-manual compares them, and the limits of numbers,
 // with man/sockmi-proxy.toml.5.
 const Keys<Config>& keys() {
@@ -125,6 +133,9 @@ const Keys<ServiceConfig>& service_keys() {
       {"connect_ms", number<S>(10, 60'000, own(&S::connect_timeout))},
       {"idle_ms", number<S>(100, 24 * kHour, own(&S::idle_timeout))},
       {"attempts", number<S>(1, 16, own(&S::attempts))},
+      {"check_ms", number<S>(100, kHour, check_field(&CheckConfig::interval))},
+      {"check_rise", number<S>(1, 100, check_field(&CheckConfig::rise))},
+      {"check_fall", number<S>(1, 100, check_field(&CheckConfig::fall))},
       {"alpn", list<S>(parse_protocol, own(&S::protocols))},
   };
   return table;

@@ -33,10 +33,17 @@ enum class Balance {
   HashClient,  // a client address gets the same backend, as long as the backends are the same
 };
 
+// Of the health checks of backends.
+struct CheckConfig {
+  std::chrono::milliseconds interval{0};  // 0: none
+  unsigned rise = 2, fall = 3;            // good or failed checks in a row that change the health
+};
+
 struct ServiceConfig {
   Balance balance = Balance::LeastConnections;
   std::chrono::milliseconds connect_timeout{5000};
   std::chrono::milliseconds idle_timeout{3'600'000};
+  CheckConfig check;
   unsigned attempts = 3;               // to connect a client with a backend
   std::vector<std::string> protocols;  // of ALPN, that the backends take
   std::map<std::string, BackendConfig> backends;

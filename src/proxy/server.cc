@@ -38,6 +38,7 @@ Result<> Server::start() {
       config.threads ? config.threads : std::max(1u, std::thread::hardware_concurrency());
   for (unsigned i = 0; i < threads; ++i)
     workers_.push_back(std::make_unique<Worker>(serve, [this] { on_connection_end(); }));
+  checks_ = std::make_unique<HealthChecks>(workers_[0]->io());
   TRY(use(std::move(config)));
   for (std::size_t i = 1; i < workers_.size(); ++i)
     workers_[i]->start();
@@ -85,6 +86,7 @@ Result<> Server::use(Config config) {
   }
   plan_ = std::move(plan);
   access_log_ = plan_.config.access_log;
+  checks_->use(plan_);
   if (moves_) moves_->use(relay_services(plan_));
   return {};
 }
@@ -127,6 +129,7 @@ void Server::begin_stop() {
   for (const auto& [key, acceptor] : acceptors_)
     acceptor->close();
   acceptors_.clear();
+  checks_->stop();
   if (moves_) moves_->use({});
   log::info("proxy_stopping", {{"count", connections()}});
   stop_timer_ = std::make_unique<asio::steady_timer>(workers_[0]->io(), plan_.config.stop_timeout);

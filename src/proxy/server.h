@@ -12,6 +12,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "proxy/acceptor.h"
+#include "proxy/health_checks.h"
 #include "proxy/moves.h"
 #include "proxy/worker.h"
 
@@ -56,6 +57,7 @@ class Server {
   Plan plan_;
   // V6ONLY belongs to the socket, so a change of it needs another one.
   std::map<std::pair<StreamAddress, bool>, std::shared_ptr<Acceptor>> acceptors_;
+  std::unique_ptr<HealthChecks> checks_;
   std::unique_ptr<boost::asio::signal_set> signals_;
   std::unique_ptr<boost::asio::steady_timer> stop_timer_;
   std::atomic<bool> access_log_{false};

@@ -44,6 +44,37 @@ TEST(Backends, FailedOnesAreTheLastChoice) {
   EXPECT_EQ(choose(backends, {}, nullptr)->name, "a");
 }
 
+TEST(Backends, ChecksInARowMakeOneDownAndUp) {
+  const auto backends = make_backends({"a"});
+  const CheckConfig checks{.rise = 2, .fall = 3};
+  Backend& backend = *backends[0];
+  const auto notes = [&](std::initializer_list<bool> all) {
+    std::vector<bool> changes;
+    for (const bool good : all)
+      changes.push_back(backend.note_check(good, checks));
+    return changes;
+  };
+
+  EXPECT_EQ(notes({true, false, false, true, false, false, false}),
+            (std::vector{false, false, false, false, false, false, true}));
+  EXPECT_TRUE(backend.is_down());
+  EXPECT_EQ(notes({false, true, false, true, true}),
+            (std::vector{false, false, false, false, true}));
+  EXPECT_FALSE(backend.is_down());
+}
+
+TEST(Backends, OnesThatAreDownComeAfterThoseThatHaveFailed) {
+  const auto backends = make_backends({"a", "b", "c"});
+  backends[0]->note_check(false, {.fall = 1});
+  backends[1]->set_failed(true);
+
+  EXPECT_EQ(choose(backends, {}, nullptr)->name, "c");
+  EXPECT_EQ(choose(backends, {backends[2].get()}, nullptr)->name, "b");
+  EXPECT_EQ(choose(backends, {backends[1].get(), backends[2].get()}, nullptr)->name, "a");
+  backends[0]->forget_checks();
+  EXPECT_EQ(choose(backends, {}, nullptr)->name, "a");
+}
+
 TEST(Backends, HashedClientsStayWhenAnotherBackendGoes) {
   const auto three = make_backends({"a", "b", "c"});
   const auto two = make_backends({"a", "c"});
