@@ -9,6 +9,7 @@ namespace sockmi::proxy {
 namespace {
 
 namespace asio = boost::asio;
+
 // A socket that has just been connected has room for a header.
 Result<> send_header(int socket, ByteView header) {
   if (header.empty()) return {};
@@ -21,7 +22,7 @@ Result<> send_header(int socket, ByteView header) {
 // Returns a connection whose backend has been told who the client is.
 asio::awaitable<Result<unique_fd>> connect_for(const Backend& backend, const RelayState& state,
                                                Clock::time_point deadline) {
-  CO_TRY_LET(socket, co_await connect_to(backend.config.address, deadline));
+  CO_TRY_LET(socket, co_await connect_to(backend, deadline));
   const Bytes header = write_proxy_header(backend.config.proxy_protocol, state.client, state.local);
   CO_TRY(send_header(socket.get(), header));
   co_return std::move(socket);

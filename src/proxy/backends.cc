@@ -49,6 +49,23 @@ bool Backend::avoided() const {
   return until != 0 && now() < until;
 }
 
+Result<StreamAddress> Backend::address() const {
+  const std::lock_guard lock(mutex_);
+  return address_;
+}
+
+Backend::Lookup Backend::note_lookup(const Result<std::vector<IpAddress>>& found) {
+  const std::lock_guard lock(mutex_);
+  if (!found) {
+    if (!address_) address_ = std::unexpected(found.error());
+    return std::exchange(lookup_failed_, true) ? Lookup::Same : Lookup::Failed;
+  }
+  lookup_failed_ = false;
+  if (address_ && std::ranges::find(*found, address_->ip.ip) != found->end()) return Lookup::Same;
+  address_ = StreamAddress{SocketAddress{found->front(), config.address.port}, ""};
+  return Lookup::Changed;
+}
+
 bool Backend::note_check(bool good, const CheckConfig& checks) {
   if (good != is_down()) {
     contrary_checks_ = 0;

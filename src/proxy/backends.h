@@ -1,7 +1,8 @@
 // The backends of a service, and which one a client gets: of those that seem to work, the
 // one with the fewest connections, or the one that its address selects. If none does, one
 // that has failed is tried before those that the health checks have found down. Addresses
-// select by rendezvous hashing: a backend that comes or goes changes no choice among the others.
+// select by rendezvous hashing: a backend that comes or goes changes no choice among the
+// others.
 //
 // Used by all threads. A backend object lives on over a change of the configuration that
 // does not concern it, so that its count remains right.
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -25,7 +27,9 @@ class Backend {
   Backend(std::string service_name, std::string backend_name, BackendConfig config)
       : service(std::move(service_name)),
         name(std::move(backend_name)),
-        config(std::move(config)) {}
+        config(std::move(config)) {
+    if (!this->config.address.is_name()) address_ = this->config.address.fixed;
+  }
 
   // Takes one of the backend's connections; false: there are max_connections.
   bool acquire();
@@ -37,6 +41,14 @@ class Backend {
   // Says whether the last attempt to use it has failed. Returns whether that is news.
   bool set_failed(bool failed);
   bool avoided() const;
+
+  // Where it is now. Errors: EAGAIN if its name was not looked up yet; that of the
+  // look-up if no one has succeeded.
+  Result<StreamAddress> address() const;
+  enum class Lookup { Same, Changed, Failed };
+  // Says how a look-up of its name has ended. The present address remains if it is one of
+  // those that were found, or if none was. Returns Failed for the first one in a row.
+  Lookup note_lookup(const Result<std::vector<IpAddress>>& found);
 
   // Says how a health check has ended. Returns whether the backend is up or down since
   // then. In one thread only.
@@ -52,6 +64,9 @@ class Backend {
   std::atomic<std::uint32_t> connections_{0};
   std::atomic<std::int64_t> failed_until_{0};  // steady clock, ns; 0: works
   std::atomic<bool> down_{false};
+  mutable std::mutex mutex_;  // of the address
+  Result<StreamAddress> address_ = fail(EAGAIN, "the name was not looked up yet");
+  bool lookup_failed_ = false;
   unsigned contrary_checks_ = 0;  // in a row, that say the opposite of `down_`
 };
 

@@ -132,6 +132,7 @@ const Keys<ServiceConfig>& service_keys() {
       {"balance", text<S>(parse_balance, own(&S::balance))},
       {"connect_ms", number<S>(10, 60'000, own(&S::connect_timeout))},
       {"idle_ms", number<S>(100, 24 * kHour, own(&S::idle_timeout))},
+      {"resolve_ms", number<S>(100, kHour, own(&S::resolve_interval))},
       {"attempts", number<S>(1, 16, own(&S::attempts))},
       {"check_ms", number<S>(100, kHour, check_field(&CheckConfig::interval))},
       {"check_rise", number<S>(1, 100, check_field(&CheckConfig::rise))},
@@ -144,7 +145,7 @@ const Keys<ServiceConfig>& service_keys() {
 const Keys<BackendConfig>& backend_keys() {
   using B = BackendConfig;
   static const Keys<B> table = {
-      {"address", text<B>(StreamAddress::parse, own(&B::address))},
+      {"address", text<B>(BackendAddress::parse, own(&B::address))},
       {"tls", yes_no<B>(own(&B::tls))},
       {"server_name", text<B>(parse_server_name, own(&B::server_name))},
       {"authorities", text<B>(any_text, own(&B::authorities))},
@@ -186,7 +187,7 @@ Result<> read_named(const toml::table& parent, const std::string& prefix, const 
 
 Result<> read_backend(const toml::table& table, const std::string& prefix, BackendConfig& out) {
   TRY(toml_keys::read_keys(table, prefix, backend_keys(), out));
-  if (out.address.family() == AF_UNSPEC) return fail(EINVAL, "missing key '{}address'", prefix);
+  if (out.address.is_missing()) return fail(EINVAL, "missing key '{}address'", prefix);
   if (out.tls && (out.server_name.empty() || out.server_name.starts_with('*')))
     return fail(EINVAL, "{}server_name: needed with tls, without a star", prefix);
   if (out.certificate.chain.empty() != out.certificate.key.empty())

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "proxy/backend_address.h"
 #include "proxy/proxy_header.h"
-#include "proxy/stream_address.h"
 
 namespace sockmi::proxy {
 
@@ -18,7 +18,7 @@ struct CertificateConfig {
 };
 
 struct BackendConfig {
-  StreamAddress address;
+  BackendAddress address;
   std::uint32_t max_connections = 1'000'000;
   ProxyVersion proxy_protocol = ProxyVersion::None;  // of the header that the backend gets
   bool tls = false;
@@ -43,6 +43,7 @@ struct ServiceConfig {
   Balance balance = Balance::LeastConnections;
   std::chrono::milliseconds connect_timeout{5000};
   std::chrono::milliseconds idle_timeout{3'600'000};
+  std::chrono::milliseconds resolve_interval{30'000};  // of the names of backends
   CheckConfig check;
   unsigned attempts = 3;               // to connect a client with a backend
   std::vector<std::string> protocols;  // of ALPN, that the backends take

@@ -22,7 +22,7 @@ namespace {
 // An exception is a lack of memory or of descriptors.
 asio::awaitable<Result<>> try_to_connect(const Backend& backend, milliseconds timeout) {
   try {
-    CO_TRY_LET(socket, co_await connect_to(backend.config.address, Clock::now() + timeout));
+    CO_TRY_LET(socket, co_await connect_to(backend, Clock::now() + timeout));
     co_return Result<>();
   } catch (const std::exception& thrown) {
     co_return fail(ENOMEM, "cannot check: {}", thrown.what());

@@ -86,6 +86,7 @@ Result<> Server::use(Config config) {
   }
   plan_ = std::move(plan);
   access_log_ = plan_.config.access_log;
+  names_.use(plan_);
   checks_->use(plan_);
   if (moves_) moves_->use(relay_services(plan_));
   return {};
@@ -129,6 +130,7 @@ void Server::begin_stop() {
   for (const auto& [key, acceptor] : acceptors_)
     acceptor->close();
   acceptors_.clear();
+  names_.stop();
   checks_->stop();
   if (moves_) moves_->use({});
   log::info("proxy_stopping", {{"count", connections()}});

@@ -14,6 +14,7 @@
 #include "proxy/acceptor.h"
 #include "proxy/health_checks.h"
 #include "proxy/moves.h"
+#include "proxy/name_watch.h"
 #include "proxy/worker.h"
 
 namespace sockmi::proxy {
@@ -58,6 +59,7 @@ class Server {
   // V6ONLY belongs to the socket, so a change of it needs another one.
   std::map<std::pair<StreamAddress, bool>, std::shared_ptr<Acceptor>> acceptors_;
   std::unique_ptr<HealthChecks> checks_;
+  NameWatch names_{look_up};
   std::unique_ptr<boost::asio::signal_set> signals_;
   std::unique_ptr<boost::asio::steady_timer> stop_timer_;
   std::atomic<bool> access_log_{false};

@@ -44,6 +44,34 @@ TEST(Backends, FailedOnesAreTheLastChoice) {
   EXPECT_EQ(choose(backends, {}, nullptr)->name, "a");
 }
 
+TEST(Backends, OneWithANameKeepsItsAddressAsLongAsItIsFound) {
+  using Lookup = Backend::Lookup;
+  Backend backend("app", "a", {.address = *BackendAddress::parse("app.example:80")});
+  const IpAddress one = *IpAddress::parse("10.0.0.1"), two = *IpAddress::parse("10.0.0.2");
+  EXPECT_EQ(backend.address().error().code, EAGAIN);
+
+  EXPECT_EQ(backend.note_lookup(fail(EHOSTUNREACH, "unknown")), Lookup::Failed);
+  EXPECT_EQ(backend.address().error().code, EHOSTUNREACH);
+  EXPECT_EQ(backend.note_lookup(std::vector{one, two}), Lookup::Changed);
+  EXPECT_EQ(backend.note_lookup(std::vector{two, one}), Lookup::Same);
+  EXPECT_EQ(to_string(*backend.address()), "10.0.0.1:80");
+  EXPECT_EQ(backend.note_lookup(fail(EHOSTUNREACH, "unknown")), Lookup::Failed);
+  EXPECT_EQ(backend.note_lookup(fail(EHOSTUNREACH, "unknown")), Lookup::Same);
+  EXPECT_EQ(to_string(*backend.address()), "10.0.0.1:80");
+  EXPECT_EQ(backend.note_lookup(std::vector{two}), Lookup::Changed);
+  EXPECT_EQ(to_string(*backend.address()), "10.0.0.2:80");
+}
+
+TEST(Backends, AnAddressIsANameOnlyIfItCannotBeAnAddress) {
+  EXPECT_TRUE(BackendAddress::parse("localhost:80")->is_name());
+  EXPECT_FALSE(BackendAddress::parse("10.0.0.1:80")->is_name());
+  EXPECT_FALSE(BackendAddress::parse("[::1]:80")->is_name());
+  EXPECT_FALSE(BackendAddress::parse("unix:/run/a:80")->is_name());
+  for (const char* wrong : {"10.0.0.300:80", "app.example", "app.example:0", "app.example:x",
+                            "app.example:80x", "a b:80", "systemd:app", ":80"})
+    EXPECT_FALSE(BackendAddress::parse(wrong)) << wrong;
+}
+
 TEST(Backends, ChecksInARowMakeOneDownAndUp) {
   const auto backends = make_backends({"a"});
   const CheckConfig checks{.rise = 2, .fall = 3};
