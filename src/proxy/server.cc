@@ -20,6 +20,11 @@ std::pair<StreamAddress, bool> key_of(const StreamAddress& address, const Listen
   return {address, address.family() == AF_INET6 && listener.config.v6only};
 }
 
+void close_all(const std::vector<std::shared_ptr<Acceptor>>& acceptors) {
+  for (const auto& acceptor : acceptors)
+    acceptor->close();
+}
+
 }  // namespace
 
 Server::~Server() {
@@ -32,6 +37,7 @@ Server::~Server() {
 Result<> Server::start() {
   TRY_LET(config, read_());
   // Before there are threads.
+  activation_ = Activation::take();
   if (!config.moves.socket.empty())
     (void)::setenv("SOCKMID_SOCKET", config.moves.socket.c_str(), /*overwrite=*/1);
   const unsigned threads =
@@ -59,6 +65,15 @@ void Server::begin_moves() {
   moves_->use(relay_services(plan_));
 }
 
+Result<std::vector<unique_fd>> Server::open(const StreamAddress& address,
+                                            const ListenerConfig& listener) const {
+  if (!address.activated.empty()) return activation_.sockets(address.activated);
+  TRY_LET(socket, open_listener(address, listener.v6only, listener.backlog));
+  std::vector<unique_fd> one;
+  one.push_back(std::move(socket));
+  return one;
+}
+
 // Either all of the configuration is in force afterwards, or nothing of it.
 Result<> Server::use(Config config) {
   TRY_LET(plan, make_plan(std::move(config), plan_, [this] { on_room(); }));
@@ -70,19 +85,23 @@ Result<> Server::use(Config config) {
         acceptors[key] = old->second;
         continue;
       }
-      TRY_LET(socket, open_listener(address, listener->config.v6only, listener->config.backlog));
-      acceptors[key] =
-          std::make_shared<Acceptor>(workers_[0]->io(), std::move(socket),
-                                     [this](Accepted accepted) { take(std::move(accepted)); });
+      TRY_LET(sockets, open(address, listener->config));
+      for (unique_fd& socket : sockets) {
+        acceptors[key].push_back(
+            std::make_shared<Acceptor>(workers_[0]->io(), std::move(socket),
+                                       [this](Accepted accepted) { take(std::move(accepted)); }));
+      }
     }
   }
-  for (const auto& [key, acceptor] : acceptors_)
-    if (!acceptors.contains(key)) acceptor->close();
+  for (const auto& [key, old] : acceptors_)
+    if (!acceptors.contains(key)) close_all(old);
   acceptors_ = std::move(acceptors);
   for (const auto& [name, listener] : plan.listeners) {
     listener->limit->set_most(listener->config.max_connections);
-    for (const auto& address : listener->config.addresses)
-      acceptors_.at(key_of(address, *listener))->serve(listener, plan.config.access_log);
+    for (const auto& address : listener->config.addresses) {
+      for (const auto& acceptor : acceptors_.at(key_of(address, *listener)))
+        acceptor->serve(listener, plan.config.access_log);
+    }
   }
   plan_ = std::move(plan);
   access_log_ = plan_.config.access_log;
@@ -127,8 +146,8 @@ void Server::await_signal() {
 
 void Server::begin_stop() {
   stopping_ = true;
-  for (const auto& [key, acceptor] : acceptors_)
-    acceptor->close();
+  for (const auto& [key, each] : acceptors_)
+    close_all(each);
   acceptors_.clear();
   names_.stop();
   checks_->stop();
@@ -186,8 +205,9 @@ void Server::on_connection_end() {
 void Server::on_room() {
   if (closing_) return;
   asio::post(workers_[0]->io(), [this] {
-    for (const auto& [key, acceptor] : acceptors_)
-      acceptor->wake();
+    for (const auto& [key, each] : acceptors_)
+      for (const auto& acceptor : each)
+        acceptor->wake();
   });
 }
 

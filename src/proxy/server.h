@@ -12,6 +12,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "proxy/acceptor.h"
+#include "proxy/activation.h"
 #include "proxy/health_checks.h"
 #include "proxy/moves.h"
 #include "proxy/name_watch.h"
@@ -39,6 +40,8 @@ class Server {
 
  private:
   Result<> use(Config config);
+  Result<std::vector<unique_fd>> open(const StreamAddress& address,
+                                      const ListenerConfig& listener) const;
   Result<> use_new_config();
   void reload();
   void await_signal();
@@ -53,11 +56,13 @@ class Server {
   void on_room();
 
   ReadConfig read_;
+  Activation activation_;
   std::atomic<bool> stopping_{false}, closing_{false};
   std::vector<std::unique_ptr<Worker>> workers_;
   Plan plan_;
   // V6ONLY belongs to the socket, so a change of it needs another one.
-  std::map<std::pair<StreamAddress, bool>, std::shared_ptr<Acceptor>> acceptors_;
+  // Systemd may have opened several sockets of one name.
+  std::map<std::pair<StreamAddress, bool>, std::vector<std::shared_ptr<Acceptor>>> acceptors_;
   std::unique_ptr<HealthChecks> checks_;
   NameWatch names_{look_up};
   std::unique_ptr<boost::asio::signal_set> signals_;

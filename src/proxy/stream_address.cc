@@ -8,12 +8,17 @@
 namespace sockmi::proxy {
 namespace {
 
-constexpr std::string_view kUnix = "unix:";
+constexpr std::string_view kUnix = "unix:", kSystemd = "systemd:";
 
 }  // namespace
 
 Result<StreamAddress> StreamAddress::parse(std::string_view text) {
   StreamAddress address;
+  if (text.starts_with(kSystemd)) {
+    address.activated = text.substr(kSystemd.size());
+    if (address.activated.empty()) return fail(EINVAL, "invalid address '{}': no name", text);
+    return address;
+  }
   if (!text.starts_with(kUnix)) {
     TRY_LET(ip, SocketAddress::parse(text));
     if (ip.port == 0) return fail(EINVAL, "invalid address '{}': port 0", text);
@@ -38,6 +43,7 @@ socklen_t StreamAddress::to(sockaddr_storage& out) const {
 }
 
 std::string to_string(const StreamAddress& address) {
+  if (!address.activated.empty()) return std::string(kSystemd) + address.activated;
   return address.path.empty() ? to_string(address.ip) : std::string(kUnix) + address.path;
 }
 

@@ -32,10 +32,12 @@ TEST(Config, SmallestConfigurationHasTheDefaults) {
 TEST(Config, EachKindOfAddressIsRead) {
   const auto config = parse_config(R"(
 [listener.web]
-listen = ["0.0.0.0:80", "[::]:80", "unix:/run/web"]
+listen = ["0.0.0.0:80", "[::]:80", "unix:/run/web", "systemd:web"]
 service = "app"
 [service.app.backend.one]
 address = "unix:/run/app"
+[service.app.backend.two]
+address = "app.example:80"
 )",
                                    "f");
 
@@ -43,7 +45,10 @@ address = "unix:/run/app"
   const auto& addresses = config->listeners.at("web").addresses;
   EXPECT_EQ(addresses[1].family(), AF_INET6);
   EXPECT_EQ(addresses[2].family(), AF_UNIX);
-  EXPECT_EQ(to_string(config->services.at("app").backends.at("one").address), "unix:/run/app");
+  EXPECT_EQ(to_string(addresses[3]), "systemd:web");
+  const auto& backends = config->services.at("app").backends;
+  EXPECT_EQ(to_string(backends.at("one").address), "unix:/run/app");
+  EXPECT_EQ(to_string(backends.at("two").address), "app.example:80");
 }
 
 TEST(Config, MovesAreOffUnlessTheyAreEnabled) {
@@ -122,6 +127,7 @@ TEST(StreamAddress, UnixPathsAreAbsoluteAndFit) {
   EXPECT_FALSE(StreamAddress::parse("unix:run"));
   EXPECT_FALSE(StreamAddress::parse("unix:/" + std::string(108, 'a')));
   EXPECT_FALSE(StreamAddress::parse("127.0.0.1:0"));
+  EXPECT_FALSE(StreamAddress::parse("systemd:"));
   EXPECT_TRUE(StreamAddress::parse("unix:/" + std::string(106, 'a')));
 }
 
