@@ -103,6 +103,7 @@ json status_of(const Drain& drain, bool with_connections) {
   json out{{"state", to_string(state.phase)},
            {"cordoned", state.cordoned()},
            {"warning", drain.warning()},
+           {"reason", state.reason},
            {"services", state.order.services},
            {"to", state.order.hosts},
            {"rate", state.order.rate},

@@ -45,7 +45,7 @@ std::vector<ExportRequests::Application> ExportRequests::applications() const {
 }
 
 void ExportRequests::settle(State& state, std::map<std::uint64_t, Question>::iterator question) {
-  const auto [open, holder, awaited] = question->second;
+  const auto [open, holder, awaited, counted] = question->second;
   state.questions.erase(question);
   if (open && awaited && --open->outstanding == 0) open->settled.set();
 }
@@ -69,23 +69,28 @@ void ExportRequests::forget(State& state, const Open& open) {
 }
 
 asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRequest asked,
-                                                   User asker, std::chrono::milliseconds timeout) {
+                                                   User asker, std::chrono::milliseconds timeout,
+                                                   TrustIn trust) {
   Open open{{}, 0, Event(executor_)};
   const std::shared_ptr<void> forgotten(nullptr,
                                         [state = state_, &open](void*) { forget(*state, open); });
   for (Asked& holder : state_->holders) {
     if (holder.service != service || !(asker.is_root() || asker == holder.user)) continue;
+    const Trust in_it = trust(holder.user);
+    if (in_it == Trust::NotAsked) continue;
     do {
       asked.request = random_number();
     } while (state_->questions.contains(asked.request));
-    state_->questions.emplace(asked.request, Question{&open, &holder, !holder.unresponsive});
+    state_->questions.emplace(
+        asked.request, Question{&open, &holder, !holder.unresponsive, in_it == Trust::Counted});
     ++open.outcome.applications;
     open.outstanding += !holder.unresponsive;
     holder.ask(asked);
   }
   if (open.outstanding > 0) co_await open.settled.wait(std::chrono::steady_clock::now() + timeout);
   for (const auto& [number, question] : state_->questions)
-    if (question.open == &open) open.outcome.unanswered.push_back(question.holder->user.name);
+    if (question.open == &open && question.counted)
+      open.outcome.unanswered.push_back(question.holder->user.name);
   co_return open.outcome;
 }
 
@@ -100,8 +105,10 @@ Result<> ExportRequests::done(std::uint64_t request, const User& user, unsigned 
     return fail(ENOENT, "request {} is over", request);
   }
   ExportOutcome& outcome = it->second.open->outcome;
-  outcome.exported += exported;
-  outcome.failed += failed;
+  if (it->second.counted) {
+    outcome.exported += exported;
+    outcome.failed += failed;
+  }
   ++outcome.answered;
   settle(*state_, it);
   return {};

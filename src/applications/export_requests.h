@@ -47,12 +47,21 @@ class ExportRequests {
   };
   std::vector<Application> applications() const;
 
+  // What the asker makes of an application's answer, or of its silence.
+  enum class Trust {
+    NotAsked,
+    Ignored,  // it is asked, and what it says does not count
+    Counted,
+  };
+  using TrustIn = std::function<Trust(const User&)>;
+  static Trust trust_all(const User&) { return Trust::Counted; }
+
   // Asks the applications of the service (for root all of them, for other users their
   // own), and waits until each has answered or gone, or the time is over. An application
   // that has not answered in time is not waited for again until it has answered a
-  // request.
+  // request. The outcome has what those applications say whose user is trusted.
   asio::awaitable<ExportOutcome> ask(std::string service, ExportRequest asked, User asker,
-                                     std::chrono::milliseconds timeout);
+                                     std::chrono::milliseconds timeout, TrustIn trust = trust_all);
   // Reports an application's answer. Errors: ENOENT if this user was not asked that, or
   // if nobody waits for the answer any more.
   Result<> done(std::uint64_t request, const User& user, unsigned exported, unsigned failed);
@@ -74,6 +83,7 @@ class ExportRequests {
     Open* open;  // null: the caller of ask() has gone
     Asked* holder;
     bool awaited;
+    bool counted;
   };
   struct State {
     std::list<Asked> holders;

@@ -5,13 +5,16 @@
 // connections of the host, and orders the applications of each service that may have one
 // to export exactly this one, to a host that the drain has chosen. An application that
 // does not have it answers that it exported nothing. The outcome of an export is known
-// from the history of migrations, and not only from the application.
+// from the history of migrations, and not only from the application. What an application
+// says counts only for a connection that it may hold, by the user of the socket: no user
+// can claim the connections of another one.
 //
 // Bounds: kMostOrders orders are open at a time, and `rate` are given per second. Each
 // connection is tried kMostTries times at all hosts that are willing; it then stays, with
 // the reason of the last attempt. A connection that no host takes for kHostPatience, or
-// until the deadline if there is one, stays, too. So a drain ends, whatever applications
-// and hosts do.
+// until the deadline if there is one, stays, too. If the kernel does not list the
+// connections for kListPatience, the drain ends. So it ends, whatever applications, hosts
+// and kernel do.
 //
 // Alternatives considered: one order to export everything, as `sockmictl export` gives
 // it. It has no rate, goes to one host, and an application does nothing else until it
@@ -40,6 +43,7 @@ class Drain {
   static constexpr std::size_t kMostOrders = 16;
   static constexpr unsigned kMostTries = 4;
   static constexpr milliseconds kHostPatience{30'000};
+  static constexpr milliseconds kListPatience{5'000};
   // For applications to connect again to a daemon that has started.
   static constexpr milliseconds kReconnectTime{5'000};
 
@@ -104,10 +108,11 @@ class Drain {
   void begin();
   Result<> change(DrainState next);
   void save();
-  void finish(DrainPhase phase);
+  void finish(DrainPhase phase, std::string reason = {});
   asio::awaitable<void> run(std::uint64_t run);
   asio::awaitable<void> keep_informed(std::uint64_t run);
-  bool look();
+  Result<bool> look();
+  bool may_wait_for_list(const Error& error);
   void notice_applications();
   asio::awaitable<void> order_due(std::uint64_t run);
   void place(std::uint64_t run, std::uint64_t cookie);
@@ -118,6 +123,7 @@ class Drain {
              const ExportOutcome& outcome);
   void try_again(Tracked& tracked);
   void nobody_has(Tracked& tracked);
+  static ExportRequests::Trust trust_in(const User& user, const LocalConnection& connection);
   std::vector<std::string> services_for(const Tracked& tracked) const;
   std::set<std::string> services_of(const DrainOrder& order) const;
   bool is_in_scope(const std::string& service) const;
@@ -137,6 +143,7 @@ class Drain {
   AllTracked tracked_;
   std::map<FourTuple, std::uint64_t> by_tuple_;
   std::deque<std::uint64_t> due_;
+  std::optional<Clock::time_point> unlisted_;  // since when the kernel lists nothing
   // Of this drain: a survey of an earlier one still writes into its own.
   std::shared_ptr<Spreads> spreads_ = std::make_shared<Spreads>();
   FreezeTimes freezes_;

@@ -51,6 +51,7 @@ std::string text_of(const DrainState& state) {
            {"rate", state.order.rate},
            {"began_ms", milliseconds_of(state.began)},
            {"ended_ms", milliseconds_of(state.ended)},
+           {"reason", state.reason},
            {"moved", state.moved},
            {"failures", state.failures}};
   if (state.order.deadline) out["deadline_ms"] = milliseconds_of(*state.order.deadline);
@@ -69,6 +70,7 @@ Result<DrainState> parse_drain_state(const std::string& text) try {
                              .rate = from.at("rate")},
                    .began = wall_time(from.at("began_ms")),
                    .ended = wall_time(from.at("ended_ms")),
+                   .reason = from.value("reason", std::string()),
                    .moved = from.at("moved"),
                    .failures = from.at("failures")};
   if (from.contains("deadline_ms")) state.order.deadline = wall_time(from.at("deadline_ms"));

@@ -43,6 +43,7 @@ struct DrainState {
   DrainPhase phase = DrainPhase::None;
   DrainOrder order;
   WallTime began{}, ended{};
+  std::string reason;  // why it ended early, if neither an operator nor its deadline ended it
   std::map<std::string, std::uint64_t> moved;     // by host
   std::map<std::string, std::uint64_t> failures;  // attempts that failed, by reason
 

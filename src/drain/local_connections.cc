@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/address_scope.h"
+#include "base/fault.h"
 #include "migration/frozen_sockets.h"
 #include "net/addresses.h"
 #include "tcp/states.h"
@@ -36,6 +37,7 @@ bool has_begun(const net::TcpSocket& socket) {
 Result<std::vector<LocalConnection>> local_connections(const Connections& connections,
                                                        const ImportQueue& import_queue) {
   const Services& services = connections.services;
+  TRY(fault::point("drain-list"));
   TRY_LET(sockets, sockets_everywhere(services));
   TRY_LET(own, addresses_of_this_host());
   std::set<SocketAddress> others;
@@ -51,7 +53,8 @@ Result<std::vector<LocalConnection>> local_connections(const Connections& connec
         own.contains(tuple.remote.ip) || is_of_control_channel(tuple, services, others))
       continue;
     const ImportedConnection* imported = connections.table.find_imported(cookie);
-    out.push_back({cookie, tuple, socket.uid, socket.inode, imported ? imported->service : ""});
+    out.push_back({cookie, tuple, socket.uid, socket.inode, imported ? imported->service : "",
+                   imported != nullptr});
   }
   return out;
 }

@@ -17,6 +17,7 @@ struct LocalConnection {
   std::uint32_t uid = 0;
   std::uint32_t inode = 0;
   std::string service;  // of an imported connection; "": not known
+  bool imported = false;
 };
 
 // Excludes connections that no process has, those of this daemon, and those with this

@@ -115,6 +115,8 @@ std::string drain_summary(const json& status, const SocketOwners& owners) {
   std::string out = fmt::format("{}\n", headline(status["state"].get<std::string>()));
   if (const std::string warning = status.value("warning", ""); !warning.empty())
     out += fmt::format("warning: {}\n", cell(json(warning)));
+  if (const std::string reason = status.value("reason", ""); !reason.empty())
+    out += fmt::format("it ended early: {}\n", cell(json(reason)));
   if (status["state"] == "none") return out;
   out += progress_line(status) + "\n";
   for (const json& host : status["hosts"]) {

@@ -84,6 +84,8 @@ Result<json> ask_status() {
 Result<> outcome_of(const json& status) {
   const std::string state = status["state"];
   if (state == "done") return {};
+  if (const std::string reason = status.value("reason", ""); !reason.empty())
+    return fail(EBUSY, "the drain ended early: {}", reason);
   const std::string left =
       json(status["open"].get<std::uint64_t>() + status["stay"].get<std::uint64_t>()).dump();
   if (state == "deadline")

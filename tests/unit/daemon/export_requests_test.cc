@@ -120,5 +120,42 @@ TEST_F(ExportRequestsTest, ASilentApplicationIsReportedOnceAndNotWaitedForAgain)
   EXPECT_EQ(outcome_->unanswered, std::vector<std::string>{"bob"});
 }
 
+class TrustTest : public ExportRequestsTest {
+ protected:
+  // Alice's word counts, Bob's does not, and another user is not asked.
+  void ask_with_trust(std::chrono::milliseconds timeout) {
+    const auto trust = [](const User& user) {
+      using enum ExportRequests::Trust;
+      if (user == alice) return Counted;
+      return user == bob ? Ignored : NotAsked;
+    };
+    asio::co_spawn(io_, requests_.ask("web", {}, root, timeout, trust),
+                   [this](std::exception_ptr, ExportOutcome outcome) { outcome_ = outcome; });
+    io_.poll();
+  }
+};
+
+TEST_F(TrustTest, OnlyWordsOfTrustedUsersCount) {
+  const auto hers = hold("web", alice), his = hold("web", bob), third = hold("web", {7, "carol"});
+  ask_with_trust(std::chrono::minutes(1));
+  ASSERT_EQ(asked_.size(), 2u) << "the third user is not asked";
+  ASSERT_TRUE(requests_.done(asked_[0], bob, 5, 6));
+  EXPECT_FALSE(settled());
+
+  ASSERT_TRUE(requests_.done(asked_[1], alice, 1, 2));
+
+  ASSERT_TRUE(settled());
+  EXPECT_EQ(outcome_->exported, 1u);
+  EXPECT_EQ(outcome_->failed, 2u);
+}
+
+TEST_F(TrustTest, TheSilenceOfAUserWhoIsNotTrustedIsNotReported) {
+  const auto hers = hold("web", alice), his = hold("web", bob);
+  ask_with_trust(std::chrono::milliseconds(0));
+  while (!settled())
+    io_.run_one();
+  EXPECT_EQ(outcome_->unanswered, std::vector<std::string>{"alice"});
+}
+
 }  // namespace
 }  // namespace sockmi::daemon

@@ -19,6 +19,7 @@ DrainState some_state() {
                     .rate = 50},
           .began = WallTime(milliseconds(1'700'000'000'000)),
           .ended = {},
+          .reason = "cannot list the connections: EIO",
           .moved = {{"B", 7}},
           .failures = {{"import queue is full (ENOBUFS)", 3}}};
 }

@@ -163,6 +163,19 @@ TEST_F(DrainTest, TheStatusNamesWhatStays) {
   EXPECT_THAT(out, HasSubstr("1 connections that no program holds by sockmi stay\n"));
 }
 
+TEST_F(DrainTest, AnEarlyEndHasItsReason) {
+  json body = status_with("incomplete", 5, 1);
+  body["reason"] = "no list\x1b[2J";
+  answer(body);
+  answer(body);
+
+  const Outcome outcome = sockmictl({"drain", "status", "--watch"});
+
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.out, HasSubstr("it ended early: no list\\x1b[2J\n"));
+  EXPECT_THAT(outcome.err, HasSubstr("the drain ended early: no list"));
+}
+
 TEST_F(DrainTest, StopAndUndrainAreOrders) {
   answer(status_with("stopped", 5, 1));
 

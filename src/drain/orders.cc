@@ -1,0 +1,181 @@
+// The orders of a drain: which connection an application is asked to export next, and
+// where to, and what follows from its answer.
+#include <algorithm>
+
+#include "base/spawn.h"
+#include "drain/drain.h"
+
+namespace sockmi::daemon {
+namespace {
+
+const User kOperator{0, "root"};
+// For an application to carry out an order.
+constexpr milliseconds kOrderTimeout{60'000};
+constexpr milliseconds kLongestWait{200};
+constexpr milliseconds kOrderPause{500};
+// How often applications are asked for a connection that none of them has: it may just
+// have been accepted.
+constexpr unsigned kMostQuestions = 2;
+
+// True if an export with this error may succeed at another host.
+bool concerns_host(int error) {
+  switch (error) {
+    case EHOSTUNREACH:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ETIMEDOUT:
+    case ECANCELED:
+    case ENOBUFS:
+    case ENOSPC:
+    case ESRCH: return true;
+    default: return false;
+  }
+}
+
+ExportRequest request_for(const FourTuple& tuple, const IpAddress& to) {
+  const auto exactly = [](const SocketAddress& address) {
+    return Match{address.ip, static_cast<unsigned>(address.ip.size() * 8), address.port};
+  };
+  return {.request = 0, .local = exactly(tuple.local), .remote = exactly(tuple.remote), .to = to};
+}
+
+}  // namespace
+
+asio::awaitable<void> Drain::order_due(std::uint64_t run) {
+  while (is_active(run) && !due_.empty() && !is_late()) {
+    const auto now = Clock::now();
+    if (orders_ >= kMostOrders || now < next_order_) {
+      wake_.expires_at(orders_ >= kMostOrders ? now + kLongestWait
+                                              : std::min(next_order_, now + kLongestWait));
+      boost::system::error_code ignored;
+      co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      continue;
+    }
+    const std::uint64_t cookie = due_.front();
+    due_.pop_front();
+    place(run, cookie);
+  }
+}
+
+// Orders the export of a connection, if there is a host for it.
+void Drain::place(std::uint64_t run, std::uint64_t cookie) {
+  const auto found = tracked_.find(cookie);
+  if (found == tracked_.end()) return;  // it has left in the meantime
+  Tracked& tracked = found->second;
+  const auto services = services_for(tracked);
+  const auto service = std::ranges::find_if(
+      services, [&](const std::string& each) { return !tracked.asked.contains(each); });
+  if (service == services.end()) return nobody_has(tracked);
+  const auto now = Clock::now();
+  Spread& spread = (*spreads_)[*service];
+  const std::string host = spread.next(tracked.tried, now);
+  if (host.empty() && !tracked.tried.empty()) return try_again(tracked);
+  if (host.empty()) {
+    tracked.reason = spread.refusals();
+    tracked.next_try = now + kOrderPause;
+    if (!tracked.without_host) tracked.without_host = now;
+    const bool may_wait = state_.order.deadline || now - *tracked.without_host < kHostPatience;
+    if (!may_wait) tracked.fate = Fate::Stays;
+    return;
+  }
+  tracked.without_host.reset();
+  tracked.error.reset();
+  tracked.ordered = true;
+  ++orders_;
+  next_order_ = std::max(now, next_order_) + order_interval();
+  spawn(services_.io, "drain_order",
+        order(run, tracked.connection, *service, host,
+              request_for(tracked.connection.tuple, spread.hosts().at(host).address)));
+}
+
+asio::awaitable<void> Drain::order(std::uint64_t run, LocalConnection connection,
+                                   std::string service, std::string host, ExportRequest request) {
+  const ExportRequests::TrustIn trust = [&connection](const User& user) {
+    return trust_in(user, connection);
+  };
+  const ExportOutcome outcome =
+      co_await requests_.ask(service, request, kOperator, kOrderTimeout, trust);
+  --orders_;
+  wake_.cancel();
+  const auto found = tracked_.find(connection.cookie);
+  if (run != run_ || found == tracked_.end()) co_return;
+  found->second.ordered = false;
+  judge(found->second, service, host, outcome);
+}
+
+// Draws the conclusion from an order after which the connection is still here.
+void Drain::judge(Tracked& tracked, const std::string& service, const std::string& host,
+                  const ExportOutcome& outcome) {
+  if (outcome.exported > 0 && !tracked.error) {
+    tracked.reason = "its application says that it exported it, and it is still here";
+    return try_again(tracked);  // its socket may be about to end
+  }
+  if (outcome.failed > 0 || tracked.error) {
+    tracked.connection.service = service;
+    tracked.tried.insert(host);
+    if (!tracked.error) {
+      tracked.reason = "its application cannot export it";
+      state_.count_failure(tracked.reason);
+      return;
+    }
+    tracked.reason = tracked.error->reason;
+    if (concerns_host(tracked.error->code))
+      (*spreads_)[service].failed(host, tracked.reason, Clock::now());
+    return;
+  }
+  if (!outcome.unanswered.empty()) {
+    tracked.reason =
+        fmt::format("an application of user {} does not answer", outcome.unanswered.front());
+    return try_again(tracked);
+  }
+  tracked.asked.insert(service);
+  next_order_ -= order_interval();  // no connection has moved for this order
+}
+
+// Between two orders.
+Clock::duration Drain::order_interval() const {
+  const unsigned rate = state_.order.rate;
+  return rate == 0 ? Clock::duration() : Clock::duration(std::chrono::seconds(1)) / rate;
+}
+
+void Drain::try_again(Tracked& tracked) {
+  tracked.tried.clear();
+  tracked.next_try = Clock::now() + kOrderPause * (1 << tracked.tries);
+  if (++tracked.tries >= kMostTries) tracked.fate = Fate::Stays;
+}
+
+void Drain::nobody_has(Tracked& tracked) {
+  const bool is_known = !tracked.connection.service.empty();
+  tracked.asked.clear();
+  tracked.next_try = Clock::now() + kOrderPause;
+  tracked.reason = is_known ? fmt::format("no application of service '{}' says that it holds it",
+                                          tracked.connection.service)
+                            : "no program holds it by sockmi";
+  if (Clock::now() < grace_until_) return;
+  if (++tracked.tries >= kMostQuestions) tracked.fate = is_known ? Fate::Stays : Fate::NotHeld;
+}
+
+// The socket of an imported connection belongs to root, also when another user's
+// application has taken it: each application of its service may hold it. Any other socket
+// belongs to the user that made it. A program of root may have given one to another user,
+// who then can export it; that user's words alone do not count.
+ExportRequests::Trust Drain::trust_in(const User& user, const LocalConnection& connection) {
+  using enum ExportRequests::Trust;
+  if (connection.imported || user.uid == 0 || user.uid == connection.uid) return Counted;
+  return connection.uid == 0 ? Ignored : NotAsked;
+}
+
+// Returns the services whose applications may have the connection.
+std::vector<std::string> Drain::services_for(const Tracked& tracked) const {
+  const LocalConnection& connection = tracked.connection;
+  if (!connection.service.empty()) return {connection.service};
+  std::set<std::string> out;
+  for (const ExportRequests::Application& each : requests_.applications()) {
+    if (is_in_scope(each.service) &&
+        trust_in(each.user, connection) != ExportRequests::Trust::NotAsked)
+      out.insert(each.service);
+  }
+  return {out.begin(), out.end()};
+}
+
+}  // namespace sockmi::daemon
