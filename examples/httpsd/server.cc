@@ -10,10 +10,12 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 
 #include <fmt/core.h>
 #include <openssl/err.h>
@@ -26,14 +28,21 @@ bool complain(const char* what) {
   return false;
 }
 
+constexpr sockmi_event kEverything{};
+// Connections that move in one call.
+constexpr std::size_t kMostTogether = 128;
+
+std::string text_of(const sockaddr_in& address) {
+  char text[INET_ADDRSTRLEN] = "?";
+  if (address.sin_family == AF_INET) ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
+  return fmt::format("{}:{}", text, ntohs(address.sin_port));
+}
+
 std::string peer_of(int fd) {
   sockaddr_in address{};
   socklen_t size = sizeof address;
-  char text[INET_ADDRSTRLEN] = "?";
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
-      address.sin_family == AF_INET)
-    ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
-  return fmt::format("{}:{}", text, ntohs(address.sin_port));
+  ::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  return text_of(address);
 }
 
 bool matches(const sockmi_match& match, const sockaddr_in& address) {
@@ -50,8 +59,15 @@ bool matches(const sockmi_match& match, const sockaddr_in& address) {
 
 Server::ExportRequest::~ExportRequest() {
   if (id == 0) return;
-  if (sockmi_export_done(id, exported, failed) != 0)
+  answers->push_back(
+      {.request = id, .exported = exported, .failed = failed, .error = 0, .reserved = {}});
+}
+
+void Server::give_answers() {
+  if (answers_.empty()) return;
+  if (sockmi_exports_done(answers_.data(), static_cast<unsigned>(answers_.size())) < 0)
     fmt::print(stderr, "event=answer_failed error=\"{}\"\n", sockmi_last_error());
+  answers_.clear();
 }
 
 bool Server::make_context() {
@@ -131,7 +147,12 @@ void Server::accept_all() {
 
 void Server::add(std::unique_ptr<Connection> connection) {
   const int fd = connection->fd();
-  clients_[fd] = {std::move(connection), nullptr};
+  Client& client = clients_[fd];
+  client = {.connection = std::move(connection)};
+  socklen_t size = sizeof client.local;
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&client.local), &size);
+  size = sizeof client.remote;
+  ::getpeername(fd, reinterpret_cast<sockaddr*>(&client.remote), &size);
   watch(fd, EPOLLIN, true);
   // The SSL may already hold data, which epoll does not report.
   progress(fd);
@@ -144,9 +165,13 @@ void Server::progress(int fd) {
   if (wants == Connection::Wants::close)
     fmt::print(stderr, "event=closed peer={} offset={}\n", peer_of(fd),
                it->second.connection->offset());
-  if (wants == Connection::Wants::close || (it->second.request && export_one(it->second))) {
+  if (wants == Connection::Wants::close) {
     clients_.erase(it);
     return;
+  }
+  if (it->second.request) {
+    export_together({&fd, 1});
+    if (!clients_.contains(fd)) return;
   }
   watch(fd, wants == Connection::Wants::write ? EPOLLOUT : EPOLLIN, false);
 }
@@ -162,10 +187,12 @@ void Server::connect_daemon() {
 void Server::read_events() {
   sockmi_event event;
   int got;
+  std::vector<sockmi_event> orders;
   while ((got = sockmi_event_next(daemon_, &event)) == 1) {
     if (event.type == SOCKMI_EVENT_IMPORT) import_all();
-    if (event.type == SOCKMI_EVENT_EXPORT) export_matching(event);
+    if (event.type == SOCKMI_EVENT_EXPORT) orders.push_back(event);
   }
+  export_matching(orders);
   if (got == 0) return;
   fmt::print(stderr, "event=daemon_lost error=\"{}\"\n", sockmi_last_error());
   sockmi_event_close(daemon_);
@@ -201,49 +228,68 @@ void Server::import_all() {
   }
 }
 
-// export_ssl() blocks for the few milliseconds of a migration. A server that cannot
-// afford that calls it in a thread of its own.
-bool Server::export_one(Client& client) {
-  Connection& connection = *client.connection;
-  const std::shared_ptr<ExportRequest> request = client.request;
-  const auto payload = connection.payload();
-  const sockmi_export_options options{.service = options_.service.c_str(),
-                                      .payload = payload.data(),
-                                      .payload_len = payload.size(),
-                                      .timeout = 0};
-  const int state =
-      SSL_is_init_finished(connection.ssl()) ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_SERVER_CONNECTED;
-  const std::string peer = peer_of(connection.fd());
-  if (sockmi_export_ssl_with(connection.ssl(), state, request->af, request->to, &options) == 0) {
-    ++request->exported;
-    fmt::print(stderr, "event=exported peer={} offset={}\n", peer, connection.offset());
-    return true;
+// The call blocks for the few milliseconds of a migration, however many connections move.
+// A server that cannot afford that calls it in a thread of its own.
+void Server::export_together(std::span<const int> which) {
+  std::vector<std::vector<std::uint8_t>> payloads;
+  std::vector<sockmi_export_ssl_req> moves;
+  for (const int fd : which) {
+    const Connection& connection = *clients_.at(fd).connection;
+    const auto& payload = payloads.emplace_back(connection.payload());
+    sockmi_export_ssl_req move{};
+    move.ssl = connection.ssl();
+    move.state =
+        SSL_is_init_finished(move.ssl) ? SOCKMI_SERVER_ESTABLISHED : SOCKMI_SERVER_CONNECTED;
+    move.payload = payload.data();
+    move.payload_len = payload.size();
+    moves.push_back(move);
   }
-  const int error = errno;
-  fmt::print(stderr, "event=export_failed peer={} error=\"{}\"\n", peer, sockmi_last_error());
-  if (error == EAGAIN) return false;  // tried again after its next bytes
-  ++request->failed;
-  client.request.reset();
-  return false;
-}
-
-void Server::export_matching(const sockmi_event& event) {
-  auto request = std::make_shared<ExportRequest>();
-  request->id = event.request;
-  request->af = event.af;
-  std::memcpy(request->to, event.to, sizeof request->to);
-  for (auto it = clients_.begin(); it != clients_.end();) {
-    sockaddr_in local{}, remote{};
-    socklen_t size = sizeof local;
-    ::getsockname(it->first, reinterpret_cast<sockaddr*>(&local), &size);
-    size = sizeof remote;
-    ::getpeername(it->first, reinterpret_cast<sockaddr*>(&remote), &size);
-    if (!matches(event.local, local) || !matches(event.remote, remote)) {
-      ++it;
+  sockmi_export_options options{};
+  options.service = options_.service.c_str();
+  const std::shared_ptr<ExportRequest> to = clients_.at(which.front()).request;
+  sockmi_export_ssls(moves.data(), static_cast<unsigned>(moves.size()), to->af, to->to.data(),
+                     &options);
+  const int last = errno;
+  for (std::size_t i = 0; i < which.size(); ++i) {
+    const auto client = clients_.find(which[i]);
+    const std::string peer = text_of(client->second.remote);
+    if (moves[i].error == 0) {
+      ++client->second.request->exported;
+      fmt::print(stderr, "event=exported peer={} offset={}\n", peer,
+                 client->second.connection->offset());
+      clients_.erase(client);
       continue;
     }
-    it->second.request = request;
-    it = export_one(it->second) ? clients_.erase(it) : std::next(it);
+    fmt::print(stderr, "event=export_failed peer={} error=\"{}\"\n", peer,
+               moves[i].error == last ? sockmi_last_error() : std::strerror(moves[i].error));
+    if (moves[i].error == EAGAIN) continue;  // tried again after its next bytes
+    ++client->second.request->failed;
+    client->second.request.reset();
+  }
+}
+
+// A drain orders one connection after the other, and does not wait for the answers: what
+// has arrived by now moves together.
+void Server::export_matching(std::span<const sockmi_event> orders) {
+  std::map<std::pair<int, std::array<unsigned char, 16>>, std::vector<int>> by_host;
+  std::set<int> chosen;
+  for (const sockmi_event& order : orders) {
+    auto request = std::make_shared<ExportRequest>();
+    request->id = order.request;
+    request->answers = &answers_;
+    request->af = order.af;
+    std::ranges::copy(order.to, request->to.begin());
+    for (auto& [fd, client] : clients_) {
+      if (!matches(order.local, client.local) || !matches(order.remote, client.remote) ||
+          !chosen.insert(fd).second)
+        continue;
+      client.request = request;
+      by_host[{request->af, request->to}].push_back(fd);
+    }
+  }
+  for (const auto& [host, fds] : by_host) {
+    for (std::size_t at = 0; at < fds.size(); at += kMostTogether)
+      export_together(std::span(fds).subspan(at, std::min(kMostTogether, fds.size() - at)));
   }
 }
 
@@ -262,7 +308,7 @@ int Server::run() {
         signalfd_siginfo info;
         while (::read(signals_, &info, sizeof info) == sizeof info) {
           if (info.ssi_signo == SIGUSR1)
-            export_matching({});
+            export_matching({&kEverything, 1});
           else
             stop_ = true;
         }
@@ -276,8 +322,10 @@ int Server::run() {
         progress(fd);
       }
     }
+    give_answers();
   }
   clients_.clear();
+  give_answers();
   SSL_CTX_free(ctx_);
   for (const int fd : {epoll_, listener_, signals_, timer_, daemon_, root_})
     if (fd >= 0) ::close(fd);

@@ -17,6 +17,7 @@ using namespace boost::asio::experimental::awaitable_operators;
 
 constexpr std::size_t kMostUnread = 64u << 10;
 constexpr std::uint8_t kAnyState = 0xff;
+constexpr auto kMostConnections = std::numeric_limits<unsigned>::max();
 
 // Events that wait to be sent to one client.
 struct Outbox {
@@ -59,6 +60,24 @@ Result<IpAddress> resolve_host(daemon::Daemon& daemon, const std::string& name) 
   if (auto ip = IpAddress::parse(name)) return ip;
   TRY_LET(host, daemon.services().discovery->find_host(name));
   return host.control_address.ip;
+}
+
+// Answers to many requests. An answer that is refused does not keep the others from being
+// accepted.
+Result<Response> accept_answers(daemon::Daemon& daemon, const Request& request) {
+  TRY_LET(body, JsonBody::parse(request.http.body()));
+  TRY_LET(answers, body.counts("answers", 3));
+  nlohmann::json errors = nlohmann::json::array();
+  for (const std::vector<std::uint64_t>& each : answers) {
+    if (each[1] > kMostConnections || each[2] > kMostConnections)
+      return fail(EINVAL, "invalid body: a number of connections is too large");
+  }
+  for (const std::vector<std::uint64_t>& each : answers) {
+    const auto done = daemon.export_requests().done(
+        each[0], request.user, static_cast<unsigned>(each[1]), static_cast<unsigned>(each[2]));
+    errors.push_back(done ? 0 : done.error().code);
+  }
+  return json_response(200, {{"errors", std::move(errors)}});
 }
 
 }  // namespace
@@ -126,10 +145,11 @@ asio::awaitable<Result<Response>> post_request(daemon::Daemon& daemon, Session&,
 
 asio::awaitable<Result<Response>> post_request_done(daemon::Daemon& daemon, Session&,
                                                     Request& request) {
-  constexpr auto kMost = std::numeric_limits<unsigned>::max();
+  if (!request.http.body().empty() && request.query.empty())
+    co_return accept_answers(daemon, request);
   CO_TRY_LET(number, request.number("request", 0));
-  CO_TRY_LET(exported, request.number("exported", 0, kMost));
-  CO_TRY_LET(failed, request.number("failed", 0, kMost));
+  CO_TRY_LET(exported, request.number("exported", 0, kMostConnections));
+  CO_TRY_LET(failed, request.number("failed", 0, kMostConnections));
   CO_TRY(daemon.export_requests().done(number, request.user, static_cast<unsigned>(exported),
                                        static_cast<unsigned>(failed)));
   co_return json_response(200, nlohmann::json::object());

@@ -1,5 +1,6 @@
 #include "api/json_body.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace sockmi::api {
@@ -52,6 +53,19 @@ Result<std::vector<std::string>> JsonBody::texts(const char* key) const {
   if (!it->is_array() || out.size() != it->size())
     return fail(EINVAL, "invalid body: '{}' is not a list of strings", key);
   return out;
+}
+
+Result<std::vector<std::vector<std::uint64_t>>> JsonBody::counts(const char* key,
+                                                                 std::size_t size) const {
+  const auto it = value_.find(key);
+  const auto is_row = [size](const json& row) {
+    return row.is_array() && row.size() == size &&
+           std::all_of(row.begin(), row.end(),
+                       [](const json& each) { return each.is_number_unsigned(); });
+  };
+  if (it == value_.end() || !it->is_array() || !std::all_of(it->begin(), it->end(), is_row))
+    return fail(EINVAL, "invalid body: '{}' is not a list of lists of {} numbers", key, size);
+  return it->get<std::vector<std::vector<std::uint64_t>>>();
 }
 
 Result<unsigned> JsonBody::count(const char* key, std::optional<unsigned> otherwise) const {

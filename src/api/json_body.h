@@ -25,6 +25,8 @@ class JsonBody {
   Result<bool> flag(const char* key, std::optional<bool> otherwise = {}) const;
   // Returns the strings of a list; none if the key is absent, or its value null.
   Result<std::vector<std::string>> texts(const char* key) const;
+  // Returns the lists of a list, each of which has `size` natural numbers.
+  Result<std::vector<std::vector<std::uint64_t>>> counts(const char* key, std::size_t size) const;
   Result<unsigned> count(const char* key, std::optional<unsigned> otherwise = {}) const;
 
  private:

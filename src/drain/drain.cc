@@ -211,10 +211,10 @@ Result<bool> Drain::look() {
   });
   bool any_open = !import_queue_.ready().empty();
   const auto now = Clock::now();
-  for (const auto& [cookie, tracked] : tracked_) {
+  for (auto& [cookie, tracked] : tracked_) {
     if (tracked.fate != Fate::Open) continue;
     any_open = true;
-    if (!tracked.ordered && tracked.next_try <= now) due_.push_back(cookie);
+    if (!tracked.ordered && tracked.next_try <= now) queue(cookie, tracked);
   }
   return any_open;
 }

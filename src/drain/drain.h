@@ -9,7 +9,12 @@
 // says counts only for a connection that it may hold, by the user of the socket: no user
 // can claim the connections of another one.
 //
-// Bounds: kMostOrders orders are open at a time, and `rate` are given per second. Each
+// Many orders are open at a time, so that an application can carry them out together. The
+// services take turns: applications that answer late keep those of other services from
+// nothing.
+//
+// Bounds: OrderWindow::kMost orders are open at a time for each service, and `rate` are
+// given per second. Each
 // connection is tried kMostTries times at all hosts that are willing; it then stays, with
 // the reason of the last attempt. A connection that no host takes for kHostPatience, or
 // until the deadline if there is one, stays, too. If the kernel does not list the
@@ -32,6 +37,7 @@
 #include "applications/export_requests.h"
 #include "drain/drain_state.h"
 #include "drain/local_connections.h"
+#include "drain/order_window.h"
 #include "drain/pace.h"
 #include "drain/survey.h"
 #include "migration/importer.h"
@@ -40,7 +46,6 @@ namespace sockmi::daemon {
 
 class Drain {
  public:
-  static constexpr std::size_t kMostOrders = 16;
   static constexpr unsigned kMostTries = 4;
   static constexpr milliseconds kHostPatience{30'000};
   static constexpr milliseconds kListPatience{5'000};
@@ -114,8 +119,10 @@ class Drain {
   Result<bool> look();
   bool may_wait_for_list(const Error& error);
   void notice_applications();
+  void queue(std::uint64_t cookie, Tracked& tracked);
   asio::awaitable<void> order_due(std::uint64_t run);
-  void place(std::uint64_t run, std::uint64_t cookie);
+  std::optional<std::string> next_service();
+  void place(std::uint64_t run, std::uint64_t cookie, const std::string& service);
   Clock::duration order_interval() const;
   asio::awaitable<void> order(std::uint64_t run, LocalConnection connection, std::string service,
                               std::string host, ExportRequest request);
@@ -142,13 +149,15 @@ class Drain {
   std::uint64_t run_ = 0;  // the number of the drain; tasks of an earlier one end
   AllTracked tracked_;
   std::map<FourTuple, std::uint64_t> by_tuple_;
-  std::deque<std::uint64_t> due_;
-  std::optional<Clock::time_point> unlisted_;  // since when the kernel lists nothing
+  std::map<std::string, std::deque<std::uint64_t>> due_;  // by service; none is empty
+  std::string last_service_;                              // that had its turn
+  std::map<std::string, OrderWindow> windows_;            // by service
+  std::optional<Clock::time_point> unlisted_;             // since when the kernel lists nothing
   // Of this drain: a survey of an earlier one still writes into its own.
   std::shared_ptr<Spreads> spreads_ = std::make_shared<Spreads>();
   FreezeTimes freezes_;
   RecentRate rate_;
-  std::size_t orders_ = 0;  // that are open
+  std::size_t orders_ = 0;  // that are open, for all services
   Clock::time_point next_order_{}, grace_until_{};
   std::vector<std::pair<std::string, pid_t>> applications_;
   asio::steady_timer wake_;  // cancelled when an order ends

@@ -41,33 +41,51 @@ ExportRequest request_for(const FourTuple& tuple, const IpAddress& to) {
 
 }  // namespace
 
-asio::awaitable<void> Drain::order_due(std::uint64_t run) {
-  while (is_active(run) && !due_.empty() && !is_late()) {
-    const auto now = Clock::now();
-    if (orders_ >= kMostOrders || now < next_order_) {
-      wake_.expires_at(orders_ >= kMostOrders ? now + kLongestWait
-                                              : std::min(next_order_, now + kLongestWait));
-      boost::system::error_code ignored;
-      co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-      continue;
-    }
-    const std::uint64_t cookie = due_.front();
-    due_.pop_front();
-    place(run, cookie);
-  }
-}
-
-// Orders the export of a connection, if there is a host for it.
-void Drain::place(std::uint64_t run, std::uint64_t cookie) {
-  const auto found = tracked_.find(cookie);
-  if (found == tracked_.end()) return;  // it has left in the meantime
-  Tracked& tracked = found->second;
+// Queues a connection for the next service that may have it.
+void Drain::queue(std::uint64_t cookie, Tracked& tracked) {
   const auto services = services_for(tracked);
   const auto service = std::ranges::find_if(
       services, [&](const std::string& each) { return !tracked.asked.contains(each); });
   if (service == services.end()) return nobody_has(tracked);
+  due_[*service].push_back(cookie);
+}
+
+asio::awaitable<void> Drain::order_due(std::uint64_t run) {
+  while (is_active(run) && !due_.empty() && !is_late()) {
+    const auto now = Clock::now();
+    const auto service = now < next_order_ ? std::nullopt : next_service();
+    if (!service) {
+      wake_.expires_at(now < next_order_ ? std::min(next_order_, now + kLongestWait)
+                                         : now + kLongestWait);
+      boost::system::error_code ignored;
+      co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      continue;
+    }
+    const auto due = due_.find(*service);
+    const std::uint64_t cookie = due->second.front();
+    due->second.pop_front();
+    if (due->second.empty()) due_.erase(due);
+    place(run, cookie, *service);
+  }
+}
+
+// Returns the service whose turn it is among those that may get an order.
+std::optional<std::string> Drain::next_service() {
+  auto each = due_.upper_bound(last_service_);
+  for (std::size_t i = 0; i < due_.size(); ++i, ++each) {
+    if (each == due_.end()) each = due_.begin();
+    if (windows_[each->first].has_room()) return last_service_ = each->first;
+  }
+  return std::nullopt;
+}
+
+// Orders the export of a connection, if there is a host for it.
+void Drain::place(std::uint64_t run, std::uint64_t cookie, const std::string& service) {
+  const auto found = tracked_.find(cookie);
+  if (found == tracked_.end()) return;  // it has left in the meantime
+  Tracked& tracked = found->second;
   const auto now = Clock::now();
-  Spread& spread = (*spreads_)[*service];
+  Spread& spread = (*spreads_)[service];
   const std::string host = spread.next(tracked.tried, now);
   if (host.empty() && !tracked.tried.empty()) return try_again(tracked);
   if (host.empty()) {
@@ -81,10 +99,11 @@ void Drain::place(std::uint64_t run, std::uint64_t cookie) {
   tracked.without_host.reset();
   tracked.error.reset();
   tracked.ordered = true;
+  windows_[service].opened();
   ++orders_;
   next_order_ = std::max(now, next_order_) + order_interval();
   spawn(services_.io, "drain_order",
-        order(run, tracked.connection, *service, host,
+        order(run, tracked.connection, service, host,
               request_for(tracked.connection.tuple, spread.hosts().at(host).address)));
 }
 
@@ -93,9 +112,11 @@ asio::awaitable<void> Drain::order(std::uint64_t run, LocalConnection connection
   const ExportRequests::TrustIn trust = [&connection](const User& user) {
     return trust_in(user, connection);
   };
+  const auto began = Clock::now();
   const ExportOutcome outcome =
       co_await requests_.ask(service, request, kOperator, kOrderTimeout, trust);
   --orders_;
+  windows_[service].answered(Clock::now() - began);
   wake_.cancel();
   const auto found = tracked_.find(connection.cookie);
   if (run != run_ || found == tracked_.end()) co_return;

@@ -4,15 +4,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <span>
 
 #include <sockmi/sockmi.h>
 #include <nlohmann/json.hpp>
 
 #include "base/address.h"
 #include "base/percent.h"
+#include "lib/daemon_requests.h"
 #include "lib/http_client.h"
 #include "lib/last_error.h"
 
@@ -93,6 +96,52 @@ bool read_event(const std::string& text, sockmi_event& event) {
   return true;
 }
 
+// In one request: the daemon reads 64 KiB at most.
+constexpr std::size_t kMostAnswers = 256;
+
+// Sends answers together, and sets their errors. Errors: ENOENT if the daemon's version
+// knows one answer at a time; of the request.
+Result<> send_together(std::span<sockmi_export_answer> answers) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const sockmi_export_answer& each : answers)
+    rows.push_back({each.request, each.exported, each.failed});
+  const std::string body = nlohmann::json{{"answers", std::move(rows)}}.dump();
+  const Deadline until = soon();
+  TRY_LET(client, Client::connect(until));
+  const ByteView bytes(reinterpret_cast<const std::uint8_t*>(body.data()), body.size());
+  TRY_LET(reply, client.call("POST", "/v1/requests/done", bytes, until));
+  const auto said = nlohmann::json::parse(reply.body.begin(), reply.body.end(), nullptr,
+                                          /*allow_exceptions=*/false);
+  const auto errors = said.is_object() ? said.find("errors") : said.end();
+  const bool is_list = errors != said.end() && errors->is_array() &&
+                       errors->size() == answers.size() &&
+                       std::all_of(errors->begin(), errors->end(),
+                                   [](const auto& each) { return each.is_number_integer(); });
+  if (!is_list) return fail(EBADMSG, "malformed reply from sockmid");
+  for (std::size_t i = 0; i < answers.size(); ++i)
+    answers[i].error = (*errors)[i].template get<int>();
+  return {};
+}
+
+Result<> send_one(const sockmi_export_answer& answer) {
+  const Deadline until = soon();
+  TRY_LET(client, Client::connect(until));
+  TRY(client.call("POST",
+                  fmt::format("/v1/requests/done?request={}&exported={}&failed={}", answer.request,
+                              answer.exported, answer.failed),
+                  {}, until));
+  return {};
+}
+
+Result<> send_one_by_one(std::span<sockmi_export_answer> answers) {
+  for (sockmi_export_answer& each : answers) {
+    const auto sent = send_one(each);
+    each.error = sent ? 0 : sent.error().code;
+    if (!sent && sent.error().code != ENOENT) return sent;
+  }
+  return {};
+}
+
 // Appends what the socket has to `text`. Errors: EPIPE at the end of the stream.
 Result<> fill(int fd, std::string& text) {
   char bytes[4096];
@@ -154,12 +203,29 @@ int sockmi_event_next(int fd, sockmi_event* event) {
 
 int sockmi_export_done(uint64_t request, unsigned exported, unsigned failed) {
   clear_error();
-  const Deadline until = soon();
-  auto client = Client::connect(until);
-  if (!client) return report(client.error());
-  auto reply = client->call(
-      "POST",
-      fmt::format("/v1/requests/done?request={}&exported={}&failed={}", request, exported, failed),
-      {}, until);
-  return reply ? 0 : report(reply.error());
+  const sockmi_export_answer answer{
+      .request = request, .exported = exported, .failed = failed, .error = 0, .reserved = {}};
+  const auto sent = send_one(answer);
+  return sent ? 0 : report(sent.error());
+}
+
+int sockmi_exports_done(sockmi_export_answer* answers, unsigned nanswers) {
+  clear_error();
+  const std::span all(answers, nanswers);
+  for (sockmi_export_answer& each : all) {
+    if (const auto known = check_reserved(each); !known) return report(known.error());
+    each.error = ECANCELED;
+  }
+  Result<> sent;
+  for (std::size_t at = 0; sent && at < all.size(); at += kMostAnswers) {
+    const auto part = all.subspan(at, std::min(kMostAnswers, all.size() - at));
+    sent = send_together(part);
+    if (!sent && sent.error().code == ENOENT) sent = send_one_by_one(part);
+  }
+  if (!sent) {
+    for (sockmi_export_answer& each : all)
+      if (each.error == ECANCELED) each.error = sent.error().code;
+    return report(sent.error());
+  }
+  return static_cast<int>(std::ranges::count(all, 0, &sockmi_export_answer::error));
 }

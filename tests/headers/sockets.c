@@ -28,9 +28,11 @@ int main(void) {
   struct sockmi_export_socket_req export_request;
   struct sockmi_export_options options;
   struct sockmi_event event;
+  struct sockmi_export_answer answer;
   memset(&import_request, 0, sizeof import_request);
   memset(&export_request, 0, sizeof export_request);
   memset(&options, 0, sizeof options);
+  memset(&answer, 0, sizeof answer);
   export_request.state = SOCKMI_CONNECTED;
   expect(strcmp(sockmi_version(), SOCKMI_VERSION_STRING) == 0, "sockmi_version");
   expect(import_socket(&import_request, 1, 0) == -1 && errno == ENXIO, "import_socket");
@@ -46,5 +48,7 @@ int main(void) {
   expect(sockmi_event_next(0, &event) == -1 && errno == EBADF, "sockmi_event_next");
   expect(sockmi_event_close(0) == -1 && errno == EBADF, "sockmi_event_close");
   expect(sockmi_export_done(1, 0, 0) == -1 && errno == ENXIO, "sockmi_export_done");
+  expect(sockmi_exports_done(&answer, 1) == -1 && errno == ENXIO && answer.error == ENXIO,
+         "sockmi_exports_done");
   return failures != 0;
 }

@@ -208,6 +208,20 @@ TEST_F(Requests, AnAnswerToARequestThatNobodyMadeIsRefused) {
   expect_refused(post("/v1/requests/done?request=7&exported=1&failed=0", ""), 404);
 }
 
+TEST_F(Requests, EachOfManyAnswersHasItsError) {
+  const json answer = post("/v1/requests/done", R"({"answers": [[7, 1, 0], [8, 0, 1]]})").json();
+  EXPECT_EQ(answer, (json{{"errors", {ENOENT, ENOENT}}}));
+}
+
+TEST_F(Requests, AnswersThatAreNotThreeNumbersAreRefused) {
+  for (const char* body :
+       {"[]", R"({"answers": 1})", R"({"answers": [1, 1, 0]})", R"({"answers": [[1, 0]]})",
+        R"({"answers": [[1, 0, 0, 0]]})", R"({"answers": [[1, 0, "0"]]})",
+        R"({"answers": [[1, 0, -1]]})", R"({"answers": [[1, 0, 0.5]]})", R"({"answers": [null]})",
+        R"({"answers": [[1, 0, 4294967296]]})"})
+    expect_refused(post("/v1/requests/done", body), 400, body);
+}
+
 TEST_F(Requests, AnErrorHasItsReasonAndCode) {
   const json answer = post("/v1/doubt", R"({"id": "7", "decide": "commit"})").json();
 

@@ -34,6 +34,9 @@ class NoDaemon : public testing::Test {
     expect_none(import_socket(&arriving, 1, 0), "import_socket");
     expect_none(sockmi_event_open(nullptr), "sockmi_event_open");
     expect_none(sockmi_export_done(1, 0, 0), "sockmi_export_done");
+    sockmi_export_answer answer{};
+    expect_none(sockmi_exports_done(&answer, 1), "sockmi_exports_done");
+    EXPECT_EQ(answer.error, ENXIO);
   }
 
   const sockmi::test::TemporaryFolder temporary_;

@@ -76,8 +76,13 @@ class SilentDaemon : public testing::Test {
          [] {
            return sockmi_event_open(nullptr);
          }},
-        {"sockmi_export_done", [] {
+        {"sockmi_export_done",
+         [] {
            return sockmi_export_done(1, 0, 0);
+         }},
+        {"sockmi_exports_done", [] {
+           sockmi_export_answer answer{};
+           return sockmi_exports_done(&answer, 1);
          }}};
     std::vector<std::future<std::pair<int, int>>> outcomes;
     for (const auto& [name, call] : calls)
