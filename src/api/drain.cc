@@ -33,8 +33,13 @@ Result<DrainOrder> read_order(const JsonBody& body) {
   TRY_LET(hosts, body.texts("to"));
   TRY_LET(rate, body.count("rate", 0));
   TRY_LET(deadline_s, body.count("deadline_s", 0));
-  DrainOrder order{
-      .services = std::move(services), .hosts = std::move(hosts), .deadline = {}, .rate = rate};
+  TRY_LET(on_stuck_name, body.text("on_stuck", "report"));
+  TRY_LET(on_stuck, daemon::parse_on_stuck(on_stuck_name));
+  DrainOrder order{.services = std::move(services),
+                   .hosts = std::move(hosts),
+                   .deadline = {},
+                   .rate = rate,
+                   .on_stuck = on_stuck};
   if (deadline_s > 0)
     order.deadline = std::chrono::system_clock::now() + std::chrono::seconds(deadline_s);
   return order;
@@ -107,6 +112,8 @@ json status_of(const Drain& drain, bool with_connections) {
            {"services", state.order.services},
            {"to", state.order.hosts},
            {"rate", state.order.rate},
+           {"on_stuck", to_string(state.order.on_stuck)},
+           {"cut", state.cut},
            {"moved", state.total_moved()},
            {"open", now.open},
            {"stay", now.stay},

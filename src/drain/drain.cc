@@ -69,7 +69,8 @@ Result<bool> Drain::start(DrainOrder order) {
               .ended = {},
               .reason = {},
               .moved = {},
-              .failures = {}}));
+              .failures = {},
+              .cut = 0}));
   log::info("drain_started", {{"rate", state_.order.rate}});
   begin();
   return true;
@@ -156,13 +157,14 @@ asio::awaitable<void> Drain::run(std::uint64_t run) {
       co_return;
     }
     if (any_open && !*any_open && orders_ == 0 && Clock::now() >= grace_until_) {
-      finish(progress().stay > 0 ? DrainPhase::Incomplete : DrainPhase::Done);
+      const auto phase = progress().stay > 0 ? DrainPhase::Incomplete : DrainPhase::Done;
+      co_await end(run, phase);
       co_return;
     }
     const auto pause = due_.empty() ? kLongPause : kShortPause;
     co_await order_due(run);
     if (is_active(run) && is_late()) {
-      finish(DrainPhase::Deadline);
+      co_await end(run, DrainPhase::Deadline);
       co_return;
     }
     co_await sleep_for(pause);

@@ -14,12 +14,13 @@
 // nothing.
 //
 // Bounds: OrderWindow::kMost orders are open at a time for each service, and `rate` are
-// given per second. Each
-// connection is tried kMostTries times at all hosts that are willing; it then stays, with
-// the reason of the last attempt. A connection that no host takes for kHostPatience, or
-// until the deadline if there is one, stays, too. If the kernel does not list the
-// connections for kListPatience, the drain ends. So it ends, whatever applications, hosts
-// and kernel do.
+// given per second. Each connection is tried kMostTries times at all hosts that are
+// willing; it then stays, with the reason of the last attempt. A connection that no host
+// takes for kHostPatience, or until the deadline if there is one, stays, too. If the
+// kernel does not list the connections for kListPatience, the drain ends. So it ends,
+// whatever applications, hosts and kernel do. With OnStuck::Wait the operator has asked
+// for the opposite: the drain goes on until all have moved, its deadline passes, or it is
+// stopped.
 //
 // Alternatives considered: one order to export everything, as `sockmictl export` gives
 // it. It has no rate, goes to one host, and an application does nothing else until it
@@ -128,6 +129,10 @@ class Drain {
                               std::string host, ExportRequest request);
   void judge(Tracked& tracked, const std::string& service, const std::string& host,
              const ExportOutcome& outcome);
+  void stays(Tracked& tracked);
+  asio::awaitable<void> end(std::uint64_t run, DrainPhase phase);
+  asio::awaitable<void> cut_stuck(std::uint64_t run);
+  void cut(const LocalConnection& connection);
   void try_again(Tracked& tracked);
   void nobody_has(Tracked& tracked);
   static ExportRequests::Trust trust_in(const User& user, const LocalConnection& connection);

@@ -19,6 +19,7 @@ using nlohmann::json;
 
 constexpr std::array<const char*, 6> kPhases = {"none",       "running",  "done",
                                                 "incomplete", "deadline", "stopped"};
+constexpr std::array<const char*, 3> kOnStuck = {"report", "wait", "cut"};
 constexpr const char* kOtherReasons = "other reasons";
 
 std::int64_t milliseconds_of(WallTime time) {
@@ -35,6 +36,17 @@ const char* to_string(DrainPhase phase) {
   return kPhases.at(static_cast<std::size_t>(phase));
 }
 
+const char* to_string(OnStuck what) {
+  return kOnStuck.at(static_cast<std::size_t>(what));
+}
+
+Result<OnStuck> parse_on_stuck(const std::string& text) {
+  const auto found = std::ranges::find(kOnStuck, text);
+  if (found == kOnStuck.end())
+    return fail(EINVAL, "invalid on_stuck '{}': expected wait, report or cut", text);
+  return static_cast<OnStuck>(found - kOnStuck.begin());
+}
+
 std::uint64_t DrainState::total_moved() const {
   return std::accumulate(moved.begin(), moved.end(), std::uint64_t{0},
                          [](std::uint64_t sum, const auto& each) { return sum + each.second; });
@@ -49,6 +61,8 @@ std::string text_of(const DrainState& state) {
            {"services", state.order.services},
            {"hosts", state.order.hosts},
            {"rate", state.order.rate},
+           {"on_stuck", to_string(state.order.on_stuck)},
+           {"cut", state.cut},
            {"began_ms", milliseconds_of(state.began)},
            {"ended_ms", milliseconds_of(state.ended)},
            {"reason", state.reason},
@@ -63,16 +77,19 @@ Result<DrainState> parse_drain_state(const std::string& text) try {
   const json from = json::parse(text);
   const auto phase = std::ranges::find(kPhases, from.at("phase").get<std::string>());
   if (phase == kPhases.end()) return fail(EBADMSG, "unknown phase");
+  TRY_LET(on_stuck, parse_on_stuck(from.value("on_stuck", "report")));
   DrainState state{.phase = static_cast<DrainPhase>(phase - kPhases.begin()),
                    .order = {.services = from.at("services"),
                              .hosts = from.at("hosts"),
                              .deadline = {},
-                             .rate = from.at("rate")},
+                             .rate = from.at("rate"),
+                             .on_stuck = on_stuck},
                    .began = wall_time(from.at("began_ms")),
                    .ended = wall_time(from.at("ended_ms")),
                    .reason = from.value("reason", std::string()),
                    .moved = from.at("moved"),
-                   .failures = from.at("failures")};
+                   .failures = from.at("failures"),
+                   .cut = from.value("cut", std::uint64_t{0})};
   if (from.contains("deadline_ms")) state.order.deadline = wall_time(from.at("deadline_ms"));
   return state;
 } catch (const json::exception& error) {

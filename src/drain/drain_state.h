@@ -20,12 +20,23 @@ namespace sockmi::daemon {
 
 using WallTime = std::chrono::system_clock::time_point;
 
+// What becomes of connections that have been tried in vain.
+enum class OnStuck {
+  Report,  // they stay, and the drain ends
+  Wait,    // they are tried again, until the deadline or the operator ends the drain
+  Cut,     // they are reset at the end of the drain
+};
+const char* to_string(OnStuck what);
+// Errors: EINVAL if it is no name of one.
+Result<OnStuck> parse_on_stuck(const std::string& text);
+
 // What the operator has ordered.
 struct DrainOrder {
   std::vector<std::string> services;  // empty: all
   std::vector<std::string> hosts;     // names; empty: all that are willing
   std::optional<WallTime> deadline;
   unsigned rate = 0;  // connections per second; 0: as fast as possible
+  OnStuck on_stuck = OnStuck::Report;
   bool operator==(const DrainOrder&) const = default;
 };
 
@@ -46,6 +57,7 @@ struct DrainState {
   std::string reason;  // why it ended early, if neither an operator nor its deadline ended it
   std::map<std::string, std::uint64_t> moved;     // by host
   std::map<std::string, std::uint64_t> failures;  // attempts that failed, by reason
+  std::uint64_t cut = 0;                          // connections that the drain has reset
 
   // While it is true, the host imports nothing new.
   bool cordoned() const { return phase != DrainPhase::None; }

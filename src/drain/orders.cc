@@ -13,6 +13,8 @@ const User kOperator{0, "root"};
 constexpr milliseconds kOrderTimeout{60'000};
 constexpr milliseconds kLongestWait{200};
 constexpr milliseconds kOrderPause{500};
+// Until a connection that was tried in vain is tried again, with OnStuck::Wait.
+constexpr milliseconds kStuckPause{5'000};
 // How often applications are asked for a connection that none of them has: it may just
 // have been accepted.
 constexpr unsigned kMostQuestions = 2;
@@ -93,7 +95,7 @@ void Drain::place(std::uint64_t run, std::uint64_t cookie, const std::string& se
     tracked.next_try = now + kOrderPause;
     if (!tracked.without_host) tracked.without_host = now;
     const bool may_wait = state_.order.deadline || now - *tracked.without_host < kHostPatience;
-    if (!may_wait) tracked.fate = Fate::Stays;
+    if (!may_wait) stays(tracked);
     return;
   }
   tracked.without_host.reset();
@@ -162,7 +164,17 @@ Clock::duration Drain::order_interval() const {
 void Drain::try_again(Tracked& tracked) {
   tracked.tried.clear();
   tracked.next_try = Clock::now() + kOrderPause * (1 << tracked.tries);
-  if (++tracked.tries >= kMostTries) tracked.fate = Fate::Stays;
+  if (++tracked.tries >= kMostTries) stays(tracked);
+}
+
+// A connection has been tried in vain.
+void Drain::stays(Tracked& tracked) {
+  if (state_.order.on_stuck != OnStuck::Wait) {
+    tracked.fate = Fate::Stays;
+    return;
+  }
+  tracked.tries = 0;
+  tracked.next_try = Clock::now() + kStuckPause;
 }
 
 void Drain::nobody_has(Tracked& tracked) {
@@ -173,7 +185,9 @@ void Drain::nobody_has(Tracked& tracked) {
                                           tracked.connection.service)
                             : "no program holds it by sockmi";
   if (Clock::now() < grace_until_) return;
-  if (++tracked.tries >= kMostQuestions) tracked.fate = is_known ? Fate::Stays : Fate::NotHeld;
+  if (++tracked.tries < kMostQuestions) return;
+  if (is_known) return stays(tracked);
+  tracked.fate = Fate::NotHeld;
 }
 
 // The socket of an imported connection belongs to root, also when another user's

@@ -125,6 +125,8 @@ std::string drain_summary(const json& status, const SocketOwners& owners) {
                            ? ""
                            : fmt::format(" (refuses: {})", cell(host["refusal"])));
   }
+  if (const auto cut = number(status, "cut"); cut > 0)
+    out += fmt::format("{} connections that did not move were cut\n", cut);
   if (const auto stay = number(status, "stay"); stay > 0)
     out += fmt::format("{} connections of applications stay:\n", stay);
   add_left(out, status, owners);

@@ -88,6 +88,9 @@ Result<> outcome_of(const json& status) {
     return fail(EBUSY, "the drain ended early: {}", reason);
   const std::string left =
       json(status["open"].get<std::uint64_t>() + status["stay"].get<std::uint64_t>()).dump();
+  if (const auto cut = status.value("cut", std::uint64_t{0}); cut > 0 && state != "none")
+    return fail(state == "deadline" ? ETIME : EBUSY,
+                "{} connections did not move and were cut, and {} are left", cut, left);
   if (state == "deadline")
     return fail(ETIME, "the deadline has passed, and {} connections are left", left);
   if (state == "none") return fail(ENOENT, "this host is not cordoned");
@@ -213,6 +216,11 @@ Action drain_host(CLI::App& app, const Globals& globals) {
          "--rate", [options](unsigned rate) { options->body["rate"] = rate; },
          "connections per second, at most (default: as fast as possible)")
       ->check(CLI::Range(1, 1'000'000));
+  app.add_option_function<std::string>(
+         "--on-stuck", [options](const std::string& what) { options->body["on_stuck"] = what; },
+         "what becomes of connections that cannot move: wait (tried until the deadline), "
+         "report (they stay; the default) or cut (reset at the end)")
+      ->check(CLI::IsMember({"wait", "report", "cut"}));
   auto* dry_run =
       app.add_flag("--dry-run", options->dry_run, "only show where the connections would go");
   app.add_flag("--detach", options->detach, "do not wait for the end")->excludes(dry_run);

@@ -16,12 +16,14 @@ DrainState some_state() {
           .order = {.services = {"web", "a \"b\"\n"},
                     .hosts = {"B"},
                     .deadline = WallTime(milliseconds(1'800'000'000'123)),
-                    .rate = 50},
+                    .rate = 50,
+                    .on_stuck = OnStuck::Cut},
           .began = WallTime(milliseconds(1'700'000'000'000)),
           .ended = {},
           .reason = "cannot list the connections: EIO",
           .moved = {{"B", 7}},
-          .failures = {{"import queue is full (ENOBUFS)", 3}}};
+          .failures = {{"import queue is full (ENOBUFS)", 3}},
+          .cut = 4};
 }
 
 class DrainFileTest : public testing::Test {

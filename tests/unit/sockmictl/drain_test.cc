@@ -51,12 +51,12 @@ TEST_F(DrainTest, AnOrderHasItsOptions) {
   answer(status_with("running", 0, 1));
 
   EXPECT_EQ(sockmictl({"drain", "--detach", "--service", "web", "--service", "dl", "--to", "B",
-                       "--deadline", "10m", "--rate", "50"})
+                       "--deadline", "10m", "--rate", "50", "--on-stuck", "wait"})
                 .status,
             0);
 
-  EXPECT_EQ(first_request(),
-            R"(POST /v1/drain {"deadline_s":600,"rate":50,"services":["web","dl"],"to":["B"]})");
+  EXPECT_EQ(first_request(), R"(POST /v1/drain {"deadline_s":600,"on_stuck":"wait","rate":50,)"
+                             R"("services":["web","dl"],"to":["B"]})");
 }
 
 TEST_F(DrainTest, AnOrderWithoutOptionsIsForEverything) {
@@ -90,6 +90,8 @@ TEST_F(DrainTest, WrongUsageIsRefused) {
                                              {"--deadline", "99999999999999999999"},
                                              {"--rate", "0"},
                                              {"--rate", "x"},
+                                             {"--on-stuck", ""},
+                                             {"--on-stuck", "hope"},
                                              {"--service", ""},
                                              {"--to", ""},
                                              {"--detach", "--dry-run"},
@@ -174,6 +176,23 @@ TEST_F(DrainTest, AnEarlyEndHasItsReason) {
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.out, HasSubstr("it ended early: no list\\x1b[2J\n"));
   EXPECT_THAT(outcome.err, HasSubstr("the drain ended early: no list"));
+}
+
+TEST_F(DrainTest, ConnectionsThatWereCutAreNotCalledMoved) {
+  for (const auto& [state, status] :
+       std::map<std::string, int>{{"incomplete", 1}, {"deadline", 3}}) {
+    test::FakeDaemon daemon;
+    json body = status_with(state, 5, 0);
+    body["cut"] = 2;
+    daemon.answer(body.dump());
+    daemon.answer(body.dump());
+
+    const Outcome outcome = sockmictl({"--socket", daemon.path(), "drain", "status", "--watch"});
+
+    EXPECT_EQ(outcome.status, status);
+    EXPECT_THAT(outcome.out, HasSubstr("2 connections that did not move were cut\n"));
+    EXPECT_THAT(outcome.err, HasSubstr("2 connections did not move and were cut, and 0 are left"));
+  }
 }
 
 TEST_F(DrainTest, StopAndUndrainAreOrders) {
