@@ -41,6 +41,7 @@ const std::vector<Command>& commands() {
        drain_host},
       {"drain status", "show the drain of this host", show_drain},
       {"drain stop", "end the drain; the host still imports nothing (root)", stop_drain},
+      {"wait", "wait until the drain of this host has ended", wait_for_drain},
       {"undrain", "end the drain, and import connections again (root)", undrain_host},
       {"takeover",
        "give an address of this host to another host, with all connections and listeners at it "

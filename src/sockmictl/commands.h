@@ -44,6 +44,7 @@ Action export_connections(CLI::App& app, const Globals&);
 // See commands/drain.cc.
 Action drain_host(CLI::App& app, const Globals&);
 Action show_drain(CLI::App& app, const Globals&);
+Action wait_for_drain(CLI::App& app, const Globals&);
 Action stop_drain(CLI::App& app, const Globals&);
 Action undrain_host(CLI::App& app, const Globals&);
 // See commands/orders.cc.

@@ -6,7 +6,9 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include <CLI/CLI.hpp>
@@ -193,6 +195,17 @@ void add_list(CLI::App& app, const std::shared_ptr<DrainOptions>& options, const
       });
 }
 
+void add_duration(CLI::App& app, const char* option, const char* about,
+                  std::function<void(unsigned)> set) {
+  app.add_option_function<std::string>(
+         option, [set = std::move(set)](const std::string& text) { set(*parse_duration(text)); },
+         about)
+      ->check([](const std::string& text) {
+        const auto parsed = parse_duration(text);
+        return parsed ? "" : parsed.error().reason;
+      });
+}
+
 }  // namespace
 
 Action drain_host(CLI::App& app, const Globals& globals) {
@@ -202,16 +215,8 @@ Action drain_host(CLI::App& app, const Globals& globals) {
   add_list(app, options, "--to", "to",
            "a host that takes them, by name or address (default: all that accept); may be "
            "repeated");
-  app.add_option_function<std::string>(
-         "--deadline",
-         [options](const std::string& text) {
-           options->body["deadline_s"] = *parse_duration(text);
-         },
-         "end after this time: 90s, 10m, 2h")
-      ->check([](const std::string& text) {
-        const auto parsed = parse_duration(text);
-        return parsed ? "" : parsed.error().reason;
-      });
+  add_duration(app, "--deadline", "end after this time: 90s, 10m, 2h",
+               [options](unsigned seconds) { options->body["deadline_s"] = seconds; });
   app.add_option_function<unsigned>(
          "--rate", [options](unsigned rate) { options->body["rate"] = rate; },
          "connections per second, at most (default: as fast as possible)")
@@ -234,6 +239,28 @@ Action show_drain(CLI::App& app, const Globals& globals) {
   app.add_flag("--watch", options->watch, "follow the drain until it ends");
   return [options, &globals] {
     return show_status(options->watch, globals.as_json);
+  };
+}
+
+// Prints nothing but, with --json, the last status. Its exit status is that of the drain.
+Action wait_for_drain(CLI::App& app, const Globals& globals) {
+  const auto limit = std::make_shared<std::optional<unsigned>>();
+  add_duration(app, "--timeout", "give up after this time: 90s, 10m, 2h (default: never)",
+               [limit](unsigned seconds) { *limit = seconds; });
+  return [limit, &globals]() -> Result<> {
+    const auto until =
+        *limit ? lib::Clock::now() + std::chrono::seconds(**limit) : lib::Clock::time_point::max();
+    for (;;) {
+      TRY_LET(status, ask_status());
+      if (status["state"] != "running") {
+        if (globals.as_json) fmt::print("{}\n", json_text(status));
+        std::fflush(stdout);
+        return outcome_of(status);
+      }
+      if (lib::Clock::now() >= until) return fail(ETIME, "the drain goes on after {} s", **limit);
+      std::this_thread::sleep_for(
+          std::min<lib::Clock::duration>(kTerminalPause, until - lib::Clock::now()));
+    }
   };
 }
 

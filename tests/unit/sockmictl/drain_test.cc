@@ -195,6 +195,30 @@ TEST_F(DrainTest, ConnectionsThatWereCutAreNotCalledMoved) {
   }
 }
 
+TEST_F(DrainTest, WaitingEndsWithTheDrain) {
+  answer(status_with("running", 0, 4));
+  answer(status_with("running", 1, 3));
+  answer(status_with("incomplete", 3, 0, 1));
+
+  const Outcome outcome = sockmictl({"wait"});
+
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(daemon_.requests().size(), 3u);
+}
+
+TEST_F(DrainTest, WaitingEndsWithItsTime) {
+  answer(status_with("running", 0, 4));
+
+  EXPECT_EQ(sockmictl({"wait", "--timeout", "1s"}).status, 3);
+}
+
+TEST_F(DrainTest, WithoutADrainThereIsNothingToWaitFor) {
+  answer(status_with("none", 0, 0));
+
+  EXPECT_EQ(sockmictl({"wait"}).status, 1);
+}
+
 TEST_F(DrainTest, StopAndUndrainAreOrders) {
   answer(status_with("stopped", 5, 1));
 
