@@ -6,6 +6,7 @@
 
 #include "api/json_body.h"
 #include "api/router.h"
+#include "base/boot_id.h"
 
 namespace sockmi::api {
 namespace {
@@ -33,13 +34,19 @@ Result<DrainOrder> read_order(const JsonBody& body) {
   TRY_LET(hosts, body.texts("to"));
   TRY_LET(rate, body.count("rate", 0));
   TRY_LET(deadline_s, body.count("deadline_s", 0));
+  TRY_LET(for_reboot, body.flag("for_reboot", false));
   TRY_LET(on_stuck_name, body.text("on_stuck", "report"));
   TRY_LET(on_stuck, daemon::parse_on_stuck(on_stuck_name));
   DrainOrder order{.services = std::move(services),
                    .hosts = std::move(hosts),
                    .deadline = {},
                    .rate = rate,
-                   .on_stuck = on_stuck};
+                   .on_stuck = on_stuck,
+                   .boot = {}};
+  if (for_reboot) {
+    order.boot = boot_id();
+    if (order.boot.empty()) return fail(ENOTSUP, "the kernel does not name its boot");
+  }
   if (deadline_s > 0)
     order.deadline = std::chrono::system_clock::now() + std::chrono::seconds(deadline_s);
   return order;
@@ -114,6 +121,7 @@ json status_of(const Drain& drain, bool with_connections) {
            {"rate", state.order.rate},
            {"on_stuck", to_string(state.order.on_stuck)},
            {"cut", state.cut},
+           {"for_reboot", !state.order.boot.empty()},
            {"moved", state.total_moved()},
            {"open", now.open},
            {"stay", now.stay},

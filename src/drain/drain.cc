@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/boot_id.h"
 #include "base/log.h"
 #include "base/spawn.h"
 #include "context/async_event.h"
@@ -29,15 +30,31 @@ Drain::Drain(Connections& connections, ExportRequests& requests, const ImportQue
   services_.history.on_add = [this](const Record& record) {
     on_record(record);
   };
-  if (auto loaded = file_.load()) {
-    state_ = std::move(*loaded);
-  } else {
+  load();
+  importer_.set_draining(is_cordoned());
+}
+
+// A drain that was ordered for a reboot ends by it, and so does its cordon.
+void Drain::load() {
+  auto loaded = file_.load();
+  if (!loaded) {
     state_.phase = DrainPhase::Stopped;
     warning_ = fmt::format("{}; this host imports nothing until 'sockmictl undrain'",
                            loaded.error().reason);
     log::error("drain_state_damaged", {{"error", loaded.error()}});
+    return;
   }
-  importer_.set_draining(is_cordoned());
+  state_ = std::move(*loaded);
+  if (state_.order.boot.empty()) return;
+  const std::string now = boot_id();
+  if (now.empty() || now == state_.order.boot) return;
+  const auto undone = file_.store({});
+  if (!undone) {
+    log::error("drain_state_write_failed", {{"error", undone.error()}});
+    return;
+  }
+  state_ = {};
+  log::info("drain_undone", {});
 }
 
 void Drain::resume() {
@@ -63,6 +80,8 @@ Result<> Drain::check(DrainOrder& order) const {
 Result<bool> Drain::start(DrainOrder order) {
   if (state_.phase == DrainPhase::Running) return false;
   TRY(check(order));
+  // A cordon that the operator has ordered before does not end by a reboot.
+  if (is_cordoned() && state_.order.boot.empty()) order.boot.clear();
   TRY(change({.phase = DrainPhase::Running,
               .order = std::move(order),
               .began = std::chrono::system_clock::now(),

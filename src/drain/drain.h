@@ -109,6 +109,7 @@ class Drain {
   asio::awaitable<Spreads> survey(DrainOrder order) const;
 
  private:
+  void load();
   bool is_active(std::uint64_t run) const;
   bool is_late() const;
   void begin();

@@ -37,6 +37,7 @@ struct DrainOrder {
   std::optional<WallTime> deadline;
   unsigned rate = 0;  // connections per second; 0: as fast as possible
   OnStuck on_stuck = OnStuck::Report;
+  std::string boot;  // the boot after which the host is cordoned no more; "": no such one
   bool operator==(const DrainOrder&) const = default;
 };
 

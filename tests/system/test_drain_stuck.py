@@ -1,7 +1,12 @@
-"""What becomes of connections that a drain cannot move: `sockmictl drain --on-stuck`."""
+"""What becomes of connections that a drain cannot move, and of a cordon: options of
+`sockmictl drain`."""
+import contextlib
+
+from cases import cases
+from daemons import restart
 from lab import PORT
 from many_clients import ManyClients
-from process import expect
+from process import expect, run
 from sandbox import without_privilege
 from test_drain import CONTENT, DEADLINE, SOME_STAY, USAGE, drain_status, drain_to_end
 from test_drain_answers import hold_as_root, start_false
@@ -64,4 +69,32 @@ def test_another_word_is_refused(lab):
     lab.start_daemon(lab.hostA)
     drain_to_end(lab.hostA, "--on-stuck", "hope", status=USAGE)
     expect(lab.hostA.ask("POST", "/v1/drain", '{"on_stuck": "hope"}')[0] == 400, "it is accepted")
-    expect(not drain_status(lab.hostA)["draining"], "it drains")
+    expect(not drain_status(lab.hostA)["cordoned"], "it drains")
+
+
+@contextlib.contextmanager
+def another_boot(lab):
+    """The kernel seems to have been started again."""
+    path = "/proc/sys/kernel/random/boot_id"
+    other = lab.folder / "boot_id"
+    other.write_text("5ca1ab1e-0000-0000-0000-000000000000\n")
+    run(["mount", "--bind", str(other), path])
+    try:
+        yield
+    finally:
+        run(["umount", path])
+
+
+@cases("first", "after another drain")
+def test_a_drain_for_a_reboot_ends_by_it_and_no_other_one(lab, when):
+    lab.start_all(lab.hostA)
+    if when != "first":
+        drain_to_end(lab.hostA)
+    drain_to_end(lab.hostA, "--for-reboot")
+    restart(lab, lab.hostA)
+    expect(drain_status(lab.hostA)["cordoned"], "a restart of the daemon ends it")
+    with another_boot(lab):
+        restart(lab, lab.hostA)
+        restart(lab, lab.hostA)
+    cordoned = drain_status(lab.hostA)["cordoned"]
+    expect(cordoned == (when != "first"), drain_status(lab.hostA))

@@ -144,3 +144,18 @@ def test_the_hold_unit_restarts_with_nftables(lab):
         and settings["ExecReload"] == settings["ExecStart"],
         settings,
     )
+
+
+def test_the_drain_unit_stops_before_the_daemon_and_drains_for_a_reboot(lab):
+    settings = unit(lab, "sockmi-drain")
+    for name in ("sockmid.service", "sockmi-proxy.service", "network-online.target"):
+        expect(name in settings["After"], settings)
+    expect("Requires" not in settings and settings["RemainAfterExit"] == "yes", settings)
+    program, *arguments = settings["ExecStop"].removeprefix("-").split()
+    expect(program.endswith("/bin/sockmictl"), program)
+    deadline = arguments[arguments.index("--deadline") + 1]
+    expect(int(deadline.removesuffix("s")) < int(settings["TimeoutStopSec"]), settings)
+    lab.start_daemon(lab.hostA)
+    lab.hostA.run(lab.sockmictl, *arguments)
+    status = lab.hostA.api("/v1/drain")
+    expect(status["cordoned"] and status["for_reboot"], status)

@@ -226,6 +226,9 @@ Action drain_host(CLI::App& app, const Globals& globals) {
          "what becomes of connections that cannot move: wait (tried until the deadline), "
          "report (they stay; the default) or cut (reset at the end)")
       ->check(CLI::IsMember({"wait", "report", "cut"}));
+  app.add_flag_callback(
+      "--for-reboot", [options] { options->body["for_reboot"] = true; },
+      "import connections again after the next boot of this host");
   auto* dry_run =
       app.add_flag("--dry-run", options->dry_run, "only show where the connections would go");
   app.add_flag("--detach", options->detach, "do not wait for the end")->excludes(dry_run);

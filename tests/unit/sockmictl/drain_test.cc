@@ -51,12 +51,13 @@ TEST_F(DrainTest, AnOrderHasItsOptions) {
   answer(status_with("running", 0, 1));
 
   EXPECT_EQ(sockmictl({"drain", "--detach", "--service", "web", "--service", "dl", "--to", "B",
-                       "--deadline", "10m", "--rate", "50", "--on-stuck", "wait"})
+                       "--deadline", "10m", "--rate", "50", "--on-stuck", "wait", "--for-reboot"})
                 .status,
             0);
 
-  EXPECT_EQ(first_request(), R"(POST /v1/drain {"deadline_s":600,"on_stuck":"wait","rate":50,)"
-                             R"("services":["web","dl"],"to":["B"]})");
+  EXPECT_EQ(first_request(),
+            R"(POST /v1/drain {"deadline_s":600,"for_reboot":true,"on_stuck":"wait","rate":50,)"
+            R"("services":["web","dl"],"to":["B"]})");
 }
 
 TEST_F(DrainTest, AnOrderWithoutOptionsIsForEverything) {
