@@ -269,8 +269,9 @@ Result<> FrozenSocket::capture_queues(wire::TcpT& image, PreCopyRange* pre_copie
 // update. A segment out of order leaves its own number there, and does not count as
 // received, so no segment at all may arrive in the meantime. In CLOSE_WAIT there is no
 // probe, but no data can follow either: what is not acknowledged yet is acknowledged
-// immediately (this does not reach the peer, because output is blocked). In the other
-// states nobody can write, so the receive queue may be selected.
+// immediately (this does not reach the peer, because output is blocked). On request the
+// kernel does so only if nothing is unread, but always as the answer to an old segment.
+// In the other states nobody can write, so the receive queue may be selected.
 //
 // Errors: EAGAIN if a segment arrived in the meantime.
 Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& window) {
@@ -279,13 +280,15 @@ Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& win
   };
   TRY_LET(before, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   TRY_LET(real, look());
-  std::uint32_t sequence = 0;
+  std::uint32_t sequence = 0, injected = 0;
   if (image.state == kEstablished) {
     TRY(set_repair(fd_, TCP_REPAIR_OFF));
     TRY(set_repair(fd_, TCP_REPAIR_ON));
     TRY_LET(probed, look());
     sequence = probed.snd_wl1 + 1;
   } else if (image.state == kCloseWait) {
+    if (const auto old = old_segment(fd_, nullptr); old && *old && inject(**old, marks_.inject))
+      injected = 1;
     // An even number: the effect ends with this call.
     TRY(set(fd_, IPPROTO_TCP, TCP_QUICKACK, 2, "TCP_QUICKACK"));
     TRY_LET(acknowledged, look());
@@ -297,7 +300,7 @@ Result<> FrozenSocket::learn_sequence(const wire::TcpT& image, wire::Window& win
   }
   TRY_LET(after, get<tcp_info>(fd_, IPPROTO_TCP, TCP_INFO, "TCP_INFO"));
   if (before.tcpi_state != image.state || after.tcpi_state != image.state ||
-      before.tcpi_segs_in != after.tcpi_segs_in)
+      before.tcpi_segs_in + injected != after.tcpi_segs_in)
     return fail(EAGAIN, "socket keeps changing; try again");
   known_.base = sequence - static_cast<std::uint32_t>(after.tcpi_bytes_received);
   window = wire::Window(real.snd_wl1, real.snd_wnd, real.max_window, real.rcv_wnd, real.rcv_wup);

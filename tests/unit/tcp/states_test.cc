@@ -29,6 +29,30 @@ TEST_P(StatesTest, CloseWaitWithUnreadDataMoves) {
   EXPECT_EQ(read_to_end(peer_.get()), "answer");
 }
 
+// The kernel puts off its acknowledgements if it takes the connection for an interactive
+// one, and does not make up for it on request while something is unread.
+TEST_P(StatesTest, CloseWaitWithAnUnacknowledgedFinMoves) {
+  for (const std::string last : {"", "last words"}) {
+    SCOPED_TRACE(last);
+    pair_ = Connection::make(GetParam());
+    for (int i = 0; i < 20; ++i) {
+      send_text(peer_.get(), "?");
+      ASSERT_EQ(read_text(mover_.get(), 1), "?");
+      send_text(mover_.get(), "!");
+      ASSERT_EQ(read_text(peer_.get(), 1), "!");
+    }
+    if (!last.empty()) send_text(peer_.get(), last);
+    finish(peer_);
+    ASSERT_TRUE(comes_to(kCloseWait));
+    move(mover_);
+    EXPECT_TRUE(eventually([&] { return state_of(peer_.get()) == kFinWait2; }));
+    EXPECT_EQ(read_to_end(mover_.get()), last);
+    send_text(mover_.get(), "answer");
+    mover_.reset();
+    EXPECT_EQ(read_to_end(peer_.get()), "answer");
+  }
+}
+
 TEST_P(StatesTest, CloseWaitWithAFullQueueMoves) {
   const std::string all = fill_up(peer_.get());
   finish(peer_);
