@@ -7,7 +7,7 @@ import pytest
 import http2
 from cases import cases, long
 from daemons import KILLED, end_daemon, wait_forgotten
-from process import Failure, expect, wait_until
+from process import expect, wait_until
 from proxy import POLICY
 from real_programs import BACKEND_PORT
 from test_drain import drain, drain_to_end, moved, wait_moved
@@ -19,13 +19,6 @@ BUSY = 200
 IDLE = int(os.environ.get("IDLE", 2_000))
 RATE = 100  # of their begins, per second: a handshake has ten seconds
 QUIET_SECONDS = 60 + 2 * IDLE // RATE  # between the two requests of an idle connection
-
-# The requests succeed, but some clients get a RST after they have closed the connection.
-UNACKNOWLEDGED = pytest.mark.xfail(
-    raises=Failure,
-    reason="a FIN that is unread, and whose acknowledgement is put off, has no acknowledgement"
-    " after a move (FrozenSocket::learn_sequence)",
-)
 
 
 @pytest.fixture(name="many_descriptors")
@@ -56,7 +49,7 @@ def wait_relays(lab, count):
 
 
 @long
-@cases(("tls", 100), pytest.param("plain", 500, marks=UNACKNOWLEDGED))
+@cases(("tls", 100), ("plain", 500))
 def test_no_connection_is_refused_or_lost_while_connections_come_during_drains(lab, kind, rate):
     """So many connections begin each second. Each makes two requests, two seconds apart."""
     start(lab, tls=kind == "tls")
