@@ -147,7 +147,7 @@ Result<> Importer::thaw(const Group& together, const Deltas& deltas) {
   if (!woken) {
     const bool frozen = std::ranges::all_of(together.ids, [this](const auto& id) {
       const auto& socket = prepared_.at(id).socket;
-      return socket && socket->is_frozen();
+      return !socket || socket->is_frozen();  // none: it is passive
     });
     return thaw_failed(together, std::move(live), frozen ? Outcome::NeverThawed : Outcome::Ended,
                        woken.error());

@@ -263,6 +263,13 @@ class Between(Connection):
         self._begin()
 
 
+def at_home(lab, host):
+    """Returns a connection of the client with the host's application."""
+    listener = host.app.socket("4").listen()
+    theirs = lab.client.app.socket("4").connect(host)
+    return Between(listener.accept(), theirs)
+
+
 class OwnConnection(Connection):
     """A connection whose moving end is the one that connected, from hostA; the client accepted."""
 

@@ -1,6 +1,7 @@
 """An export that is not possible: the error gives the reason, and the same curl finishes
 at home."""
 import observe
+import socket_app
 from cases import cases
 from process import expect, wait_until
 from transfer import HeldDownload, Upload, random_bytes
@@ -127,3 +128,18 @@ def test_a_connection_moves_after_a_failed_export(lab):
     expect(lab.hostA.export(lab.hostB) == (0, 1), "the export went though its step was to fail")
     lab.move(lab.hostA, lab.hostB)
     transfer.finish_whole()
+
+
+def test_a_failed_redirect_does_not_hold_what_returns_home(lab):
+    """One connection of the batch needs a redirect at hostA, and the importer is the
+    other one's home."""
+    socket_app.start(lab, lab.hostA, lab.hostC)
+    returns, leaves = (socket_app.at_home(lab, host) for host in (lab.hostC, lab.hostA))
+    returns.move(lab.hostA)
+    lab.hostA.arm("redirect")
+    errors = socket_app.export_together([returns.ours, leaves.ours], lab.hostC)
+    expect(errors[0] == 0 and errors[1] != 0, errors)
+    returns.ours = socket_app.imported(lab.hostC, "4")
+    for connection in (returns, leaves):
+        connection.both_ways()
+        connection.end()
