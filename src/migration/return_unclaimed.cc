@@ -55,18 +55,33 @@ bool is_due(Exports& exports, const ReadyEndpoint& ready, Clock::time_point now)
   return elsewhere(exports, ready) && no_application_can_have(exports, ready, now);
 }
 
-// Returns home's address; any(): any host that accepts.
-IpAddress target_of(Exports& exports, const ReadyEndpoint& ready, Clock::time_point now) {
-  const ImportedConnection* imported = elsewhere(exports, ready);
-  const bool refused =
-      ready.return_failing_since && now - *ready.return_failing_since >= home_timeout(exports);
-  return imported && (!refused || exports.services.stopping) ? imported->home_control.ip
-                                                             : IpAddress{};
+// Returns the address of the group's home; any(): any host that accepts. The endpoints of
+// a group may have several homes, of which one may be here: it goes to the first one that
+// is elsewhere.
+IpAddress target_of(Exports& exports, const std::vector<ReadyEndpoint>& group,
+                    Clock::time_point now) {
+  for (const ReadyEndpoint& ready : group) {
+    const ImportedConnection* imported = elsewhere(exports, ready);
+    const bool refused =
+        ready.return_failing_since && now - *ready.return_failing_since >= home_timeout(exports);
+    if (imported && (!refused || exports.services.stopping)) return imported->home_control.ip;
+  }
+  return {};
 }
 
 bool has_ended(const ReadyEndpoint& ready) {
   const auto facts = tcp::socket_info(ready.socket.get());
   return !facts || (!is_passive(ready.endpoint.state) && facts->state == tcp::kClose);
+}
+
+// An endpoint that has ended cannot move, and would keep the others of its group here.
+void drop_ended(Exports& exports, std::vector<ReadyEndpoint>& group) {
+  std::erase_if(group, [&](const ReadyEndpoint& ready) {
+    if (!has_ended(ready)) return false;
+    log::info("unclaimed_connection_ended", {{"connection", ready.tuple}});
+    exports.import_queue.release(ready.id);
+    return true;
+  });
 }
 
 void reset(Exports& exports, const ReadyEndpoint& ready, const Error& why) {
@@ -81,17 +96,15 @@ void reset(Exports& exports, const ReadyEndpoint& ready, const Error& why) {
 }
 
 // Puts the endpoints of a group back into the import queue, where an application may
-// still take them, and schedules the next try.
+// still take them, and schedules the next try. `was_last`: no other host is left to ask.
 void stays(Exports& exports, std::vector<ReadyEndpoint> group, const Error& why, bool was_last) {
   const auto now = Clock::now();
-  if (std::ranges::all_of(group, has_ended)) {
-    for (const ReadyEndpoint& ready : group) {
-      log::info("unclaimed_connection_ended", {{"connection", ready.tuple}});
-      exports.import_queue.release(ready.id);
-    }
-    return;
-  }
-  if (was_last && !exports.services.stopping) {
+  const std::size_t before = group.size();
+  drop_ended(exports, group);
+  if (group.empty()) return;
+  // If one has ended, that may be why the others could not leave.
+  const bool has_all = group.size() == before;
+  if (was_last && has_all && !exports.services.stopping) {
     for (const ReadyEndpoint& ready : group)
       reset(exports, ready, why);
     return;
@@ -163,8 +176,10 @@ void send_all(Exports& exports, std::vector<ReadyEndpoint> those) {
     spawn(exports.services.io, "send_home", send(exports, std::move(batch), target));
   };
   for (auto& group : by_group(std::move(those))) {
+    drop_ended(exports, group);
+    if (group.empty()) continue;
     const ReadyEndpoint& first = group.front();
-    const IpAddress target = target_of(exports, first, now);
+    const IpAddress target = target_of(exports, group, now);
     auto& batch =
         batches[{target, first.endpoint.service, first.endpoint.owner, first.endpoint.state}];
     std::ranges::move(group, std::back_inserter(batch));

@@ -248,6 +248,33 @@ def test_a_group_that_no_application_takes_returns_home_as_a_whole(lab):
     go_on(legs, lab.hostB)
 
 
+def test_a_leg_that_has_ended_does_not_keep_the_other_from_home(lab):
+    """No application of hostB takes them, and the peer resets one."""
+    legs = begin(lab, **{"import": {"wait_ms": 4000}})
+    errors, reason = export(legs, lab.hostB)
+    expect(errors == [0, 0], f"{errors}: {reason}")
+    ended, other = legs
+    ended.theirs.set(1, 13, "0100000000000000")  # SO_LINGER: on, 0 s
+    ended.theirs.close()
+    lab.hostB.daemon.wait_line("event=unclaimed_connection_ended")
+    for leg in legs:
+        leg.ours.close()
+    other.ours = socket_app.imported(lab.hostA, "4")
+    go_on([other], lab.hostB)
+
+
+def test_a_group_of_two_homes_goes_to_the_one_that_is_elsewhere(lab):
+    """No application of hostC takes them, which is the first one's home."""
+    socket_app.start(lab, lab.hostA, lab.hostC, **LATER, **{"import": {"wait_ms": 1000}})
+    legs = [socket_app.at_home(lab, host) for host in (lab.hostC, lab.hostA)]
+    legs[0].move(lab.hostA)
+    errors, reason = export(legs, lab.hostC)
+    expect(errors == [0, 0], f"{errors}: {reason}")
+    lab.hostC.daemon.wait_line("event=unclaimed_connection_returned")
+    take(legs, lab.hostA)
+    go_on(legs, lab.hostC)
+
+
 # --- a TLS leg and a plain one ---
 
 
