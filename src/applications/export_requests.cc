@@ -88,9 +88,11 @@ asio::awaitable<ExportOutcome> ExportRequests::ask(std::string service, ExportRe
     holder.ask(asked);
   }
   if (open.outstanding > 0) co_await open.settled.wait(std::chrono::steady_clock::now() + timeout);
-  for (const auto& [number, question] : state_->questions)
-    if (question.open == &open && question.counted)
-      open.outcome.unanswered.push_back(question.holder->user.name);
+  for (const auto& [number, question] : state_->questions) {
+    if (question.open != &open) continue;
+    auto& users = question.counted ? open.outcome.unanswered : open.outcome.in_doubt;
+    users.push_back(question.holder->user.name);
+  }
   co_return open.outcome;
 }
 
@@ -108,6 +110,8 @@ Result<> ExportRequests::done(std::uint64_t request, const User& user, unsigned 
   if (it->second.counted) {
     outcome.exported += exported;
     outcome.failed += failed;
+  } else if (exported > 0 || failed > 0) {
+    outcome.in_doubt.push_back(user.name);
   }
   ++outcome.answered;
   settle(*state_, it);

@@ -26,6 +26,9 @@ struct ExportOutcome {
   unsigned applications = 0, answered = 0, exported = 0, failed = 0;
   std::vector<std::string>
       unanswered;  // of which users there are applications that have not answered
+  // Of which users without trust there are applications that have not answered, or have
+  // said that they hold something.
+  std::vector<std::string> in_doubt;
 };
 
 class ExportRequests {
@@ -50,7 +53,7 @@ class ExportRequests {
   // What the asker makes of an application's answer, or of its silence.
   enum class Trust {
     NotAsked,
-    Ignored,  // it is asked, and what it says does not count
+    Doubted,  // it is asked, and what it says is not counted, but noted
     Counted,
   };
   using TrustIn = std::function<Trust(const User&)>;
@@ -59,7 +62,7 @@ class ExportRequests {
   // Asks the applications of the service (for root all of them, for other users their
   // own), and waits until each has answered or gone, or the time is over. An application
   // that has not answered in time is not waited for again until it has answered a
-  // request. The outcome has what those applications say whose user is trusted.
+  // request. The outcome counts what those applications say whose user is trusted.
   asio::awaitable<ExportOutcome> ask(std::string service, ExportRequest asked, User asker,
                                      std::chrono::milliseconds timeout, TrustIn trust = trust_all);
   // Reports an application's answer. Errors: ENOENT if this user was not asked that, or

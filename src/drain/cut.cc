@@ -26,8 +26,9 @@ asio::awaitable<void> Drain::cut_stuck(std::uint64_t run) {
   }
   std::vector<LocalConnection> stuck;
   for (const auto& [cookie, tracked] : tracked_) {
-    // A program that has not said that it holds the connection does not lose it.
-    const bool is_held = tracked.fate == Fate::Stays || !tracked.connection.service.empty();
+    // A program that has not said that it holds the connection does not lose it. One that
+    // no host takes, or about which an application is silent, may be another program's.
+    const bool is_held = !tracked.connection.service.empty();
     if (is_held && !tracked.ordered) stuck.push_back(tracked.connection);
   }
   for (const LocalConnection& connection : stuck)

@@ -260,6 +260,7 @@ void Drain::notice_applications() {
     if (tracked.reopened == kMostReopenings) continue;
     ++tracked.reopened;
     tracked.asked.clear();
+    tracked.doubt.clear();
     if (tracked.fate != Fate::NotHeld) continue;
     tracked.fate = Fate::Open;
     tracked.tries = 0;

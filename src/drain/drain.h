@@ -7,7 +7,9 @@
 // does not have it answers that it exported nothing. The outcome of an export is known
 // from the history of migrations, and not only from the application. What an application
 // says counts only for a connection that it may hold, by the user of the socket: no user
-// can claim the connections of another one.
+// can claim the connections of another one. A socket of root may have been given to any
+// user. If an application of another user says that it holds it, or says nothing, that
+// connection is in doubt: it stays, and is not cut.
 //
 // Many orders are open at a time, so that an application can carry them out together. The
 // services take turns: applications that answer late keep those of other services from
@@ -79,7 +81,7 @@ class Drain {
 
   enum class Fate {
     Open,     // it will be tried, or tried again
-    Stays,    // an application holds it, and it cannot move
+    Stays,    // an application holds it, or may hold it, and it cannot move
     NotHeld,  // no application has said that it holds it
   };
   struct Tracked {
@@ -93,7 +95,8 @@ class Drain {
     Clock::time_point next_try{};
     std::optional<Clock::time_point> without_host;  // since when no host takes it
     std::optional<Error> error;                     // of the export that was ordered last
-    std::string reason;                             // why it has not moved yet
+    std::string doubt;   // an application may hold it whose word does not count; "": none
+    std::string reason;  // why it has not moved yet
   };
   using AllTracked = std::map<std::uint64_t, Tracked>;  // by socket cookie
   // The connections of the last drain that have not left.

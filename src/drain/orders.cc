@@ -1,6 +1,8 @@
 // The orders of a drain: which connection an application is asked to export next, and
 // where to, and what follows from its answer.
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "base/spawn.h"
 #include "drain/drain.h"
@@ -43,13 +45,19 @@ ExportRequest request_for(const FourTuple& tuple, const IpAddress& to) {
 
 }  // namespace
 
-// Queues a connection for the next service that may have it.
+// Queues a connection for the next service that may have it. A service that no host takes
+// does not keep it from the others.
 void Drain::queue(std::uint64_t cookie, Tracked& tracked) {
-  const auto services = services_for(tracked);
-  const auto service = std::ranges::find_if(
-      services, [&](const std::string& each) { return !tracked.asked.contains(each); });
-  if (service == services.end()) return nobody_has(tracked);
-  due_[*service].push_back(cookie);
+  auto services = services_for(tracked);
+  std::erase_if(services, [&](const std::string& each) { return tracked.asked.contains(each); });
+  if (services.empty()) return nobody_has(tracked);
+  const auto now = Clock::now();
+  const auto has_host = [&](const std::string& each) {
+    const auto spread = spreads_->find(each);
+    return spread != spreads_->end() && spread->second.has(tracked.tried, now);
+  };
+  const auto ready = std::ranges::find_if(services, has_host);
+  due_[ready == services.end() ? services.front() : *ready].push_back(cookie);
 }
 
 asio::awaitable<void> Drain::order_due(std::uint64_t run) {
@@ -151,6 +159,8 @@ void Drain::judge(Tracked& tracked, const std::string& service, const std::strin
         fmt::format("an application of user {} does not answer", outcome.unanswered.front());
     return try_again(tracked);
   }
+  if (!outcome.in_doubt.empty())
+    tracked.doubt = fmt::format("an application of user {} may hold it", outcome.in_doubt.front());
   tracked.asked.insert(service);
   next_order_ -= order_interval();  // no connection has moved for this order
 }
@@ -179,38 +189,45 @@ void Drain::stays(Tracked& tracked) {
 
 void Drain::nobody_has(Tracked& tracked) {
   const bool is_known = !tracked.connection.service.empty();
+  const std::string doubt = std::exchange(tracked.doubt, {});
   tracked.asked.clear();
   tracked.next_try = Clock::now() + kOrderPause;
   tracked.reason = is_known ? fmt::format("no application of service '{}' says that it holds it",
                                           tracked.connection.service)
                             : "no program holds it by sockmi";
+  if (!doubt.empty()) tracked.reason = doubt;
   if (Clock::now() < grace_until_) return;
-  if (++tracked.tries < kMostQuestions) return;
-  if (is_known) return stays(tracked);
+  if (++tracked.tries < (doubt.empty() ? kMostQuestions : kMostTries)) return;
+  if (is_known || !doubt.empty()) return stays(tracked);
   tracked.fate = Fate::NotHeld;
 }
 
 // The socket of an imported connection belongs to root, also when another user's
 // application has taken it: each application of its service may hold it. Any other socket
-// belongs to the user that made it. A program of root may have given one to another user,
-// who then can export it; that user's words alone do not count.
+// belongs to the user that made it. A program of root may have given one to another
+// user, who then can export it. Whether that user has it is not known here: /proc shows
+// the sockets of another user's process only to those who may trace it.
 ExportRequests::Trust Drain::trust_in(const User& user, const LocalConnection& connection) {
   using enum ExportRequests::Trust;
   if (connection.imported || user.uid == 0 || user.uid == connection.uid) return Counted;
-  return connection.uid == 0 ? Ignored : NotAsked;
+  return connection.uid == 0 ? Doubted : NotAsked;
 }
 
-// Returns the services whose applications may have the connection.
+// Returns the services whose applications may have the connection. Those whose word
+// counts come first: others that are silent do not hold up what these hold.
 std::vector<std::string> Drain::services_for(const Tracked& tracked) const {
   const LocalConnection& connection = tracked.connection;
   if (!connection.service.empty()) return {connection.service};
-  std::set<std::string> out;
+  std::set<std::string> counted, doubted;
   for (const ExportRequests::Application& each : requests_.applications()) {
-    if (is_in_scope(each.service) &&
-        trust_in(each.user, connection) != ExportRequests::Trust::NotAsked)
-      out.insert(each.service);
+    if (!is_in_scope(each.service)) continue;
+    const auto trust = trust_in(each.user, connection);
+    if (trust == ExportRequests::Trust::Counted) counted.insert(each.service);
+    if (trust == ExportRequests::Trust::Doubted) doubted.insert(each.service);
   }
-  return {out.begin(), out.end()};
+  std::vector<std::string> out(counted.begin(), counted.end());
+  std::ranges::set_difference(doubted, counted, std::back_inserter(out));
+  return out;
 }
 
 }  // namespace sockmi::daemon

@@ -52,17 +52,42 @@ def left(host):
 
 
 @cases("claims", "says-it-exported", "says-too-much")
-def test_no_user_can_claim_the_connection_of_another_one(lab, behaviour):
-    lab.start_daemon(lab.hostA)
+def test_a_connection_of_root_that_a_user_claims_stays_and_is_not_cut(lab, behaviour):
+    """Whether root's program has given it to the user is not known."""
+    lab.start_all(lab.hostA, lab.hostB)
     foreign = hold_as_root(lab)
     application, _ = start_false(lab, behaviour, *without_privilege())
-    drain_to_end(lab.hostA)
+    drain_to_end(lab.hostA, "--on-stuck", "cut", status=SOME_STAY)
     expect(application.says("answered 200"), application.tail())
+    [(local, held, reason)] = left(lab.hostA)
+    expect((local, held) == (f"{lab.hostA.address}:{PORT + 2}", True), left(lab.hostA))
+    expect(reason.startswith("an application of user "), reason)
+    expect(reason.endswith(" may hold it"), reason)
+    foreign[0].close()
+
+
+@cases("claims", "says-it-exported", "says-too-much")
+def test_no_user_can_claim_the_connection_of_another_one(lab, behaviour):
+    lab.start_all(lab.hostA, lab.hostB)
+    _, client = start_false(lab, "has-nothing", *without_privilege(), holds=True)
+    application, _ = start_false(lab, behaviour, *without_privilege(65533))
+    drain_to_end(lab.hostA)
+    expect(not application.says("ordered"), application.tail())
     expect(
         left(lab.hostA)
-        == [(f"{lab.hostA.address}:{PORT + 2}", False, "no program holds it by sockmi")],
+        == [(f"{lab.hostA.address}:{PORT + 1}", False, "no program holds it by sockmi")],
         left(lab.hostA),
     )
+    client.close()
+
+
+def test_a_connection_of_root_that_nobody_claims_does_not_stay(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    foreign = hold_as_root(lab)
+    application, _ = start_false(lab, "has-nothing", *without_privilege())
+    drain_to_end(lab.hostA)
+    expect(application.says("answered 200"), application.tail())
+    expect(drain_status(lab.hostA)["not_held"] == 1, drain_status(lab.hostA))
     foreign[0].close()
 
 
@@ -89,15 +114,25 @@ def test_an_answer_to_an_order_that_another_one_got_is_refused(lab):
 
 
 def test_an_application_that_comes_and_goes_does_not_keep_a_drain_alive(lab):
-    lab.start_daemon(lab.hostA)
+    lab.start_all(lab.hostA, lab.hostB)
     _, client = start_false(lab, "comes-and-goes", holds=True)
     drain_to_end(lab.hostA)
     expect(drain_status(lab.hostA)["not_held"] == 1, drain_status(lab.hostA))
     client.close()
 
 
+def test_an_application_whose_service_no_host_takes_holds_nothing_up(lab):
+    lab.start_all(lab.hostA, lab.hostB)
+    clients = ManyClients(lab, 4, CONTENT)
+    start_false(lab, "has-nothing", service="dl")
+    drain_to_end(lab.hostA, "--deadline", "10s")
+    expect(drain_status(lab.hostA)["moved"] == 4, drain_status(lab.hostA))
+    clients.finish_whole()
+
+
 def test_an_application_that_never_answers_holds_nothing_up_but_its_own(lab):
     lab.start_all(lab.hostA, lab.hostB)
+    lab.start_httpsd(lab.hostB, service="dl")
     clients = ManyClients(lab, 4, CONTENT)
     silent, client = start_false(lab, "is-silent", *without_privilege(), holds=True, service="dl")
     drain_to_end(lab.hostA, "--deadline", "5s", status=DEADLINE)

@@ -127,7 +127,7 @@ class TrustTest : public ExportRequestsTest {
     const auto trust = [](const User& user) {
       using enum ExportRequests::Trust;
       if (user == alice) return Counted;
-      return user == bob ? Ignored : NotAsked;
+      return user == bob ? Doubted : NotAsked;
     };
     asio::co_spawn(io_, requests_.ask("web", {}, root, timeout, trust),
                    [this](std::exception_ptr, ExportOutcome outcome) { outcome_ = outcome; });
@@ -147,14 +147,25 @@ TEST_F(TrustTest, OnlyWordsOfTrustedUsersCount) {
   ASSERT_TRUE(settled());
   EXPECT_EQ(outcome_->exported, 1u);
   EXPECT_EQ(outcome_->failed, 2u);
+  EXPECT_EQ(outcome_->in_doubt, std::vector<std::string>{"bob"});
 }
 
-TEST_F(TrustTest, TheSilenceOfAUserWhoIsNotTrustedIsNotReported) {
+TEST_F(TrustTest, AUserWhoIsNotTrustedAndHasNothingLeavesNoDoubt) {
+  const auto hers = hold("web", alice), his = hold("web", bob);
+  ask_with_trust(std::chrono::minutes(1));
+  ASSERT_TRUE(requests_.done(asked_[0], bob, 0, 0));
+  ASSERT_TRUE(requests_.done(asked_[1], alice, 0, 0));
+  ASSERT_TRUE(settled());
+  EXPECT_TRUE(outcome_->in_doubt.empty());
+}
+
+TEST_F(TrustTest, TheSilenceOfAUserWhoIsNotTrustedIsADoubt) {
   const auto hers = hold("web", alice), his = hold("web", bob);
   ask_with_trust(std::chrono::milliseconds(0));
   while (!settled())
     io_.run_one();
   EXPECT_EQ(outcome_->unanswered, std::vector<std::string>{"alice"});
+  EXPECT_EQ(outcome_->in_doubt, std::vector<std::string>{"bob"});
 }
 
 }  // namespace
