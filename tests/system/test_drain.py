@@ -215,10 +215,10 @@ connection.recv(1)
 def test_a_dry_run_says_what_would_go_where_and_what_would_stay(lab):
     lab.start_all()
     clients = ManyClients(lab, 10, CONTENT)
-    foreign = lab.hostA.popen("python3", "-c", LISTENER, lab.hostA.address, PORT + 1)
+    foreign = lab.hostA.popen("/usr/bin/python3", "-c", LISTENER, lab.hostA.address, PORT + 1)
     foreign.wait_line("listening")
     peer = lab.client.popen(
-        "python3",
+        "/usr/bin/python3",
         "-c",
         "import socket, sys\nsocket.create_connection((sys.argv[1], int(sys.argv[2]))).recv(1)",
         lab.hostA.address,

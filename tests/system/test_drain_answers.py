@@ -23,7 +23,7 @@ def start_false(lab, behaviour, *wrap, holds=False, service="web"):
     address = (lab.hostA.address, PORT + 1)
     application = lab.hostA.popen(
         *wrap,
-        "python3",
+        "/usr/bin/python3",
         PROGRAM,
         lab.hostA.socket,
         service,
@@ -34,7 +34,8 @@ def start_false(lab, behaviour, *wrap, holds=False, service="web"):
     client = None
     if holds:
         application.wait_line("listening")
-        client = within(lab.client, lambda: socket.create_connection(address))
+        # At hostC, because the lab counts the resets that the client gets.
+        client = within(lab.hostC, lambda: socket.create_connection(address))
     application.wait_line("registered")
     return application, client
 

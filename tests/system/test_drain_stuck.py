@@ -40,8 +40,8 @@ def test_a_connection_that_is_stuck_is_cut_and_no_other_one(lab):
 def test_a_connection_that_is_stuck_is_cut_at_the_deadline(lab):
     lab.start_all(lab.hostA, lab.hostB)
     lab.hostA.arm("find_host", 1000)
-    client = lab.client.popen(
-        "python3",
+    client = lab.hostC.popen(
+        "/usr/bin/python3",
         "-c",
         "import socket, sys\n"
         "s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
