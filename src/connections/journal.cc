@@ -330,8 +330,16 @@ std::vector<Journal::Change> Journal::decisions_before(const std::vector<Thawing
   return over;
 }
 
-void Journal::not_thawed(const wire::MigrationId& id) {
-  if (const Key key{"thawed", wire::to_hex(id)}; facts_.contains(key)) append({{key, {}}});
+void Journal::not_thawed(std::span<const wire::MigrationId> group, std::span<const Away> away) {
+  std::vector<Change> changes;
+  for (const auto& id : group)
+    if (const Key key{"thawed", wire::to_hex(id)}; facts_.contains(key))
+      changes.push_back({key, {}});
+  for (const auto& [tuple, remote] : away)
+    changes.push_back({{"away", to_string(tuple)}, words_of(remote)});
+  if (changes.empty()) return;
+  const std::string line = as_record(changes);
+  append(line, std::move(changes));
 }
 
 Journal::Change Journal::left_daemon(const Key& thaw) const {

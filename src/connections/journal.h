@@ -143,7 +143,11 @@ class Journal {
   // written. A connection that comes back has lived elsewhere since it left, so nothing
   // is open any more about earlier decisions on it, and they end.
   Result<> thawed(const std::string& host, const std::vector<Thawing>& imports);
-  void not_thawed(const wire::MigrationId& id);  // did not thaw, or nobody will ask again
+  // Endpoints did not thaw, or nobody will ask again. `away`: those of them that continue
+  // at another host, in the same record.
+  using Away = std::pair<FourTuple, RemoteConnection>;
+  void not_thawed(std::span<const wire::MigrationId> group, std::span<const Away> away = {});
+  void not_thawed(const wire::MigrationId& id) { not_thawed({&id, 1}); }
   // An application has an endpoint, or all endpoints of a group.
   void delivered(std::span<const wire::MigrationId> group);
   void delivered(const wire::MigrationId& id) { delivered({&id, 1}); }

@@ -46,6 +46,13 @@ void ConnectionTable::undo_decision(const wire::MigrationId& id, const Decision&
   if (imported) imported_[decision.cookie] = *imported;
 }
 
+void ConnectionTable::forget_thaw(std::span<const wire::MigrationId> group,
+                                  std::span<const Journal::Away> away) {
+  journal_.not_thawed(group, away);
+  for (const auto& [tuple, remote] : away)
+    put_remote(tuple, remote);
+}
+
 void ConnectionTable::mark_moved(const FourTuple& tuple, const RemoteConnection& remote) {
   journal_.is_away(tuple, remote);
   put_remote(tuple, remote);

@@ -79,6 +79,8 @@ class ConnectionTable {
   }
   // It did not thaw, or nobody will ask again.
   void forget_thaw(const wire::MigrationId& id) { journal_.not_thawed(id); }
+  // The same of a group. `away`: those of its endpoints that continue at another host.
+  void forget_thaw(std::span<const wire::MigrationId> group, std::span<const Journal::Away> away);
   // An application has an endpoint that thawed here, or all endpoints of a group.
   void log_delivery(std::span<const wire::MigrationId> group) { journal_.delivered(group); }
   void log_delivery(const wire::MigrationId& id) { journal_.delivered(id); }

@@ -400,8 +400,7 @@ Result<> Importer::decide(const wire::MigrationId& id, Decide how) {
     return commit(all, host).front();
   }
   discard(*together, "it does not go");
-  for (const auto& each : together->ids)
-    outcomes_.correct(host, each, Outcome::NeverThawed);
+  outcomes_.correct(host, together->ids, Outcome::NeverThawed);
   return {};
 }
 

@@ -56,10 +56,14 @@ Result<> Outcomes::thaw(const std::string& host, const std::vector<Thawing>& imp
   return {};
 }
 
-void Outcomes::correct(const std::string& host, const wire::MigrationId& id, Outcome outcome) {
-  const Outcome before = of(host, id);
-  remember(host, id, outcome);
-  if (outcome == Outcome::NeverThawed && before != Outcome::Unknown) table_.forget_thaw(id);
+void Outcomes::correct(const std::string& host, std::span<const wire::MigrationId> group,
+                       Outcome outcome, std::span<const Journal::Away> away) {
+  std::vector<wire::MigrationId> recorded;
+  for (const auto& id : group) {
+    if (of(host, id) != Outcome::Unknown) recorded.push_back(id);
+    remember(host, id, outcome);
+  }
+  if (outcome == Outcome::NeverThawed) table_.forget_thaw(recorded, away);
 }
 
 void Outcomes::forget(const std::string& host, const wire::MigrationId& id) {

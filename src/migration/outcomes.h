@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <set>
+#include <span>
 
 #include "connections/table.h"
 
@@ -46,9 +47,14 @@ class Outcomes {
   // where the journal was damaged, the record may be what was lost, and the outcome stays
   // Unknown.
   Outcome give_up(const std::string& host, const wire::MigrationId& id);
-  // Changes the outcome of an endpoint that was recorded as thawed, or of one without a
-  // record.
-  void correct(const std::string& host, const wire::MigrationId& id, Outcome outcome);
+  // Changes the outcome of endpoints that were recorded as thawed, or of ones without a
+  // record: of a group, all at once. `away`: where those that never thawed continue whose
+  // home is here.
+  void correct(const std::string& host, std::span<const wire::MigrationId> group, Outcome outcome,
+               std::span<const Journal::Away> away = {});
+  void correct(const std::string& host, const wire::MigrationId& id, Outcome outcome) {
+    correct(host, {&id, 1}, outcome);
+  }
   // Drops the journal's record, because the exporter knows the outcome. A late question
   // is still answered.
   void forget(const std::string& host, const wire::MigrationId& id);

@@ -112,8 +112,7 @@ Result<> Importer::never_thawed(const Group& together, const Error& why) {
   const std::string host = prepared_.at(together.ids.front()).host;
   const std::vector<wire::MigrationId> ids = together.ids;
   discard(together, to_string(why));
-  for (const auto& id : ids)
-    outcomes_.correct(host, id, Outcome::NeverThawed);
+  outcomes_.correct(host, ids, Outcome::NeverThawed);
   return fail(verdict_on(Outcome::NeverThawed).error().code, "{}", why.reason);
 }
 
@@ -170,7 +169,16 @@ Result<> Importer::thaw_failed(const Group& together, std::vector<unique_fd> liv
     (void)::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     socket.reset();
   }
-  for (const auto& id : std::vector<wire::MigrationId>(together.ids)) {
+  const std::vector<wire::MigrationId> ids = together.ids;  // the last one may own `together`
+  std::vector<Journal::Away> away;
+  for (const auto& id : ids)
+    if (const PreparedEndpoint& one = prepared_.at(id); one.was_away)
+      away.emplace_back(tuple_of(one.endpoint.tcp), *one.was_away);
+  // Before the sockets are closed: a daemon that dies here leaves none of them, and the
+  // next one restores home's redirects.
+  outcomes_.correct(prepared_.at(ids.front()).host, ids, outcome, away);
+  (void)fault::point("thaw-corrected");  // it may die here
+  for (const auto& id : ids) {
     const PreparedEndpoint& prepared = prepared_.at(id);
     const FourTuple tuple = tuple_of(prepared.endpoint.tcp);
     log::error("thaw_failed", {{"migration", wire::to_hex(id)},
@@ -178,10 +186,8 @@ Result<> Importer::thaw_failed(const Group& together, std::vector<unique_fd> liv
                                {"lost", outcome == Outcome::Ended},
                                {"error", why}});
     const auto was_away = prepared.was_away;
-    const std::string host = prepared.host;
     discard(id, to_string(why));
     redirect_again(tuple, was_away);
-    outcomes_.correct(host, id, outcome);
   }
   return fail(verdict_on(outcome).error().code, "{}", why.reason);
 }

@@ -339,6 +339,9 @@ Result<> FrozenSocket::unfreeze() {
   const auto old = old_segment(fd_, known_.outside ? &*history_.sequences : nullptr),
              last = last_acknowledgement(fd_, facts_);
   const int fd = std::exchange(fd_, -1);
+  // If this daemon dies, the next one finds the socket by its mark. The probe is sent
+  // without it.
+  (void)set_repair(fd, TCP_REPAIR_OFF_NO_WP);
   TRY(set(fd, SOL_SOCKET, SO_MARK, owner_.mark, "SO_MARK"));
   TRY(set_repair(fd, TCP_REPAIR_OFF));
   if (owner_.peek_offset >= 0)

@@ -53,6 +53,22 @@ constexpr Scenario kLeavesHome{.name = "LeavesHome", .from = Network::A},
                        .grouped = true},
     kGroupAsks{
         .name = "GroupAsks", .from = Network::A, .connections = 2, .asks = true, .grouped = true},
+    kThawFails{.name = "ThawFails", .from = Network::A, .fails = "thaw"},
+    kGroupMayNotThaw{.name = "GroupMayNotThaw",
+                     .from = Network::A,
+                     .connections = 2,
+                     .grouped = true,
+                     .fails = "may-thaw"},
+    kGroupIsNotWoken{.name = "GroupIsNotWoken",
+                     .from = Network::A,
+                     .connections = 2,
+                     .grouped = true,
+                     .fails = "wake"},
+    kGroupIsNotWokenAtHome{.name = "GroupIsNotWokenAtHome",
+                           .from = Network::B,
+                           .connections = 2,
+                           .grouped = true,
+                           .fails = "wake"},
     kListenerLeavesHome{.name = "ListenerLeavesHome", .from = Network::A, .listens = true},
     kListenerReturnsHome{.name = "ListenerReturnsHome", .from = Network::B, .listens = true};
 
@@ -89,7 +105,7 @@ class Commit : public testing::TestWithParam<Scenario> {
     TwoHosts hosts(*network_, GetParam());
     hosts.run();
     ASSERT_EQ(hosts.faults(), "");
-    ASSERT_EQ(hosts.moved(), !GetParam().gives_up);
+    ASSERT_EQ(hosts.moved(), !GetParam().stays());
     for (const auto place : {Network::A, Network::B}) {
       actions_[place] = hosts.actions(place);
       if (hosts.moved()) {
@@ -290,6 +306,22 @@ TEST_P(Halves, OfAGroupDoNotThaw) {
   EXPECT_EQ(hosts.verdict_on_half(), EAGAIN);
   EXPECT_EQ(hosts.faults(), "");
   EXPECT_TRUE(hosts.moved());
+}
+
+// The importer has written that they thaw, and cannot go on. They continue where they
+// are; if it dies, none of them is at another place than the others.
+class Failures : public Commit {};
+INSTANTIATE_TEST_SUITE_P(Connections, Failures,
+                         testing::Values(kThawFails, kGroupMayNotThaw, kGroupIsNotWoken,
+                                         kGroupIsNotWokenAtHome),
+                         name_of);
+
+TEST_P(Failures, TheExporterMayDieAtAnyPoint) {
+  die_everywhere(exporter(), milliseconds(0));
+}
+
+TEST_P(Failures, TheImporterMayDieAtAnyPoint) {
+  die_everywhere(importer(), milliseconds(0));
 }
 
 class Listeners : public Commit {};

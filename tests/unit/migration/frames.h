@@ -27,6 +27,7 @@ struct Frame {
     // data: descriptors of the test, a socket and a token (-1: none) each line; name:
     // "group": the sockets are one
     Export,
+    Arm,     // name: a fault point, whose next passage fails
     Greet,   // the other host has started, or this one
     Take,    // the endpoints that are ready
     Decide,  // data: what an operator says of everything in doubt, "commit" or "discard"

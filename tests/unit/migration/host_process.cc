@@ -11,6 +11,7 @@
 #include <boost/asio/post.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/spawn.h"
 #include "connections/home_protocol.h"
@@ -195,6 +196,7 @@ class Host {
       case Kind::Deliver: return link_.say({Kind::Answer, frame.number, frame.name, answer(frame)});
       case Kind::Reply: return link_.reply(frame);
       case Kind::Export: return spawn(io_, "export", export_all(frame.data, frame.name == "group"));
+      case Kind::Arm: return fault::arm(frame.name);
       case Kind::Greet:
         return spawn(
             io_, "reconcile",

@@ -348,6 +348,7 @@ void TwoHosts::run() {
   if (scenario_.token)
     for (Connection& each : connections_)
       each.token = *Token::make();
+  if (*scenario_.fails) tell(other(scenario_.from), {.kind = Kind::Arm, .name = scenario_.fails});
   tell(scenario_.from, order_to_export());
   if (operator_comes > milliseconds(0)) {
     pass_time(operator_comes);

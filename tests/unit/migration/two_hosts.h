@@ -41,6 +41,8 @@ struct Scenario {
   bool asks = false;         // COMMIT is lost until the importer has sent QueryOutcome
   bool grouped = false;      // the connections are a group
   bool listens = false;      // listeners in place of the connections
+  const char* fails = "";    // a fault point of the importer that fails once
+  bool stays() const { return gives_up || *fails; }
 };
 
 // Kills a host before its visible action number `action` (0: the first), and starts it
