@@ -147,7 +147,9 @@ TEST_F(HandOver, TheTokenCountsAndNotWhatTheDaemonSays) {
     SetUp();
     auto outcome = hand_over();
     Request request = receive();
-    if (each.taken) EXPECT_TRUE(request.token(1).take());
+    if (each.taken) {
+      EXPECT_TRUE(request.token(1).take());
+    }
     each.end(request);
     Token late = request.token(1);
     request.client.reset();

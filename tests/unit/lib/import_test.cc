@@ -118,10 +118,11 @@ class Daemon {
     if ((*said)->failed())
       for (const auto* each : *(*said)->failed())
         failed_ += static_cast<char>(each->id()->Get(0)), error_ = each->error();
-    if (end == End::is_silent)
+    if (end == End::is_silent) {
       (void)test::read_request(client.get());  // the client gives up
-    else if (end != End::dies)
+    } else if (end != End::dies) {
       EXPECT_TRUE(test::answer(client.get(), end == End::refuses ? 400 : 200, "{}"));
+    }
   }
 
   const test::DaemonSocket socket_;
