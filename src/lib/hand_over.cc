@@ -17,25 +17,27 @@
 namespace sockmi::lib {
 namespace {
 
-// The descriptors of this process that another process has got the sockets of.
-class Remains {
+// Replaces descriptors whose sockets another process has got.
+class Replacement {
  public:
-  static Result<Remains> make() {
-    unique_fd dead(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!dead) return fail_errno("cannot create a socket");
-    return Remains(std::move(dead));
+  static Result<Replacement> make() {
+    unique_fd unconnected(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!unconnected) return fail_errno("cannot create a socket");
+    return Replacement(std::move(unconnected));
   }
   // The caller closes `fd`. Until then nothing that it does with it can reach the socket
   // that has another owner now. Nothing fails here: `fd` is open.
-  void bury(int fd) const {
+  void replace(int fd) const {
     sets_.remove(fd);
     const int flags = ::fcntl(fd, F_GETFD);
-    ::dup3(dead_.get(), fd, flags >= 0 && (flags & FD_CLOEXEC) ? O_CLOEXEC : 0);
+    ::dup3(unconnected_.get(), fd, flags >= 0 && (flags & FD_CLOEXEC) ? O_CLOEXEC : 0);
   }
 
  private:
-  explicit Remains(unique_fd dead) : dead_(std::move(dead)), sets_(EpollSets::find()) {}
-  unique_fd dead_;
+  explicit Replacement(unique_fd unconnected)
+      : unconnected_(std::move(unconnected)),
+        sets_(EpollSets::find()) {}
+  unique_fd unconnected_;
   EpollSets sets_;
 };
 
@@ -112,10 +114,10 @@ void hand_over_endpoints(const ExportCall& call, const sockmi_export_options& op
   const Deadline end = options.timeout > 0
                            ? Clock::now() + std::chrono::milliseconds(options.timeout)
                            : Deadline::max();
-  const auto remains = Remains::make();
+  const auto replacement = Replacement::make();
   bool unanswered = false;
   const auto send = [&](const ExportBatch& batch) -> Result<Offer> {
-    if (!remains) return std::unexpected(remains.error());
+    if (!replacement) return std::unexpected(replacement.error());
     if (unanswered) return fail(ETIMEDOUT, "sockmid does not answer");
     return Offer::send(batch, options.service, std::min(end, Clock::now() + kExport));
   };
@@ -142,7 +144,7 @@ void hand_over_endpoints(const ExportCall& call, const sockmi_export_options& op
       unanswered |= oldest.offer.error().code == ETIMEDOUT;
     }
     for (std::size_t k = 0; k < results.size(); ++k) {
-      if (results[k]) remains->bury(oldest.descriptors[k]);
+      if (results[k]) replacement->replace(oldest.descriptors[k]);
       call.settle(oldest.which[k], std::move(results[k]));
     }
     under_way.pop_front();

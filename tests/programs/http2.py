@@ -51,13 +51,7 @@ class Upload(Http2Transfer):
         super().__init__(lab, "upload", options, gate, stdin=subprocess.PIPE)
 
     def transfer(self):
-        at = 0
-        while at < len(self._content):
-            piece = self._content[at : at + self.wait_gate()]
-            self.curl.stdin.write(piece)
-            self.curl.stdin.flush()
-            self.passed(piece)
-            at += len(piece)
+        self.write(self._content)
         self.curl.stdin.close()
         self._answer = self.curl.stdout.read()
 

@@ -70,6 +70,16 @@ class Transfer:
             self._changed.wait_for(lambda: self._gate is None or self.offset < self._gate)
             return (1 << 16) if self._gate is None else min(1 << 16, self._gate - self.offset)
 
+    def write(self, content):
+        """Gives the content to curl, as far as it may pass."""
+        at = 0
+        while at < len(content):
+            piece = content[at : at + self.wait_gate()]
+            self.curl.stdin.write(piece)
+            self.curl.stdin.flush()
+            self.passed(piece)
+            at += len(piece)
+
     def curl_address(self, lab):
         """Returns curl's own ADDRESS:PORT."""
         for line in lab.client.run("ss", "-Htnp").splitlines():
@@ -176,13 +186,7 @@ class Upload(Transfer):
 
     def transfer(self):
         for _ in range(self._repeat):
-            at = 0
-            while at < len(self._content):
-                piece = self._content[at : at + self.wait_gate()]
-                self.curl.stdin.write(piece)
-                self.curl.stdin.flush()
-                self.passed(piece)
-                at += len(piece)
+            self.write(self._content)
         self.curl.stdin.close()
         self.answer = self.curl.stdout.read().decode(errors="replace")
 

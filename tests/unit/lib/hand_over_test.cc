@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstring>
 #include <functional>
 #include <future>
 #include <string>
@@ -17,6 +16,7 @@
 
 #include "base/token.h"
 #include "base/unique_fd.h"
+#include "unit/daemon_http.h"
 #include "unit/daemon_socket.h"
 
 namespace {
@@ -25,39 +25,19 @@ using namespace sockmi;
 
 class HandOver : public testing::Test {
  protected:
-  struct Request {
+  struct Request : test::DaemonRequest {
     unique_fd client;
-    std::string text;
-    std::vector<unique_fd> descriptors;
 
     Token token(std::size_t i) { return *Token::adopt(unique_fd(::dup(descriptors.at(i).get()))); }
     void answer(const std::string& body, int status = 200) const {
-      const std::string all = "HTTP/1.1 " + std::to_string(status) +
-                              " x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
-                              body;
-      EXPECT_EQ(::send(client.get(), all.data(), all.size(), MSG_NOSIGNAL),
-                static_cast<ssize_t>(all.size()));
+      EXPECT_TRUE(test::answer(client.get(), status, body));
     }
   };
   Request receive() const {
-    Request request;
-    request.client = socket_.accept();
-    char bytes[65536], control[CMSG_SPACE(100 * sizeof(int))];
-    iovec part{bytes, sizeof bytes};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    const ssize_t got = ::recvmsg(request.client.get(), &message, MSG_CMSG_CLOEXEC);
-    for (cmsghdr* c = CMSG_FIRSTHDR(&message); got >= 0 && c; c = CMSG_NXTHDR(&message, c))
-      for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
-        int fd;
-        std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-        request.descriptors.emplace_back(fd);
-      }
-    request.text.assign(bytes, static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-    return request;
+    unique_fd client = socket_.accept();
+    auto request = test::read_request(client.get());
+    EXPECT_TRUE(request) << "the library has closed";
+    return {std::move(request).value_or(test::DaemonRequest()), std::move(client)};
   }
 
   // Two ends that stand for a connection.
@@ -94,7 +74,7 @@ constexpr const char* kDone = R"({"results":[{"errno":0,"error":""}]})";
 TEST_F(HandOver, AsksForOneWithTheSocketAndAToken) {
   auto outcome = hand_over();
   Request request = receive();
-  EXPECT_TRUE(request.text.starts_with("POST /v1/hand-overs ")) << request.text.substr(0, 40);
+  EXPECT_TRUE(request.line.starts_with("POST /v1/hand-overs ")) << request.line;
   ASSERT_EQ(request.descriptors.size(), 2u);
   EXPECT_TRUE(request.token(1).take());
   request.answer(kDone);
